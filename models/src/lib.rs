@@ -1,0 +1,208 @@
+//! Weights in, vectors and tokens out: the models of Intramuros on candle.
+//!
+//! This crate knows no documents, users, network or vector store. [`catalog`] says which models exist by name,
+//! [`weights`] finds and verifies their files, [`open_embedder`] and [`open_generator`] bring them to life.
+
+use serde::{Deserialize, Serialize};
+
+pub mod arch;
+pub mod catalog;
+pub mod device;
+pub mod engine;
+pub mod weights;
+
+/// Turns texts into vectors of unit length.
+pub trait Embedder: Send + Sync {
+    /// Name, pooling and weight fingerprint; vectors of different identities must never meet.
+    fn identity(&self) -> &str;
+    /// Length of a vector.
+    fn dimensions(&self) -> usize;
+    /// Tokens of one text that the model sees, special tokens not counted; the rest is cut off.
+    fn max_tokens(&self) -> usize;
+    /// Length of a text in tokens, special tokens not counted, without cutting.
+    fn count_tokens(&self, text: &str) -> usize;
+    /// One unit vector per passage, in their order. Batches internally by length.
+    fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError>;
+    /// The unit vector of a question.
+    fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError>;
+}
+
+/// Writes text after a prompt.
+pub trait Generator: Send + Sync {
+    /// Name and weight fingerprint.
+    fn identity(&self) -> &str;
+    /// Prompt and answer together, in tokens.
+    fn context_length(&self) -> usize;
+    /// Length of a text in tokens, no special tokens added.
+    fn count_tokens(&self, text: &str) -> usize;
+    /// The messages in the model's own chat template, ready for the model to write the assistant's turn.
+    fn render(&self, messages: &[Message]) -> Result<String, ModelError>;
+    /// Starts writing. Dropping the stream stops the work at the next token.
+    fn generate(&self, request: GenerateRequest) -> Result<TokenStream, ModelError>;
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// Who speaks in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions of the product.
+    System,
+    /// The person who asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// How the next token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Sampling {
+    /// Always the likeliest token; ties go to the lowest id.
+    Greedy,
+    /// Drawn at random from the likeliest tokens. The same seed gives the same text on the same machine.
+    Random {
+        /// Above 0; lower is closer to greedy.
+        temperature: f32,
+        /// Nucleus: the smallest set of tokens whose probabilities reach this sum, in (0, 1].
+        top_p: f32,
+        /// At most this many tokens; 0 for no limit.
+        top_k: usize,
+        /// Of the random generator.
+        seed: u64,
+    },
+}
+
+/// A request to write text.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// The whole prompt as [`Generator::render`] made it; its special tokens are honoured.
+    pub prompt: String,
+    /// At most this many tokens are written.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+}
+
+/// What a [`TokenStream`] yields.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Some more text, whole characters only.
+    Text(String),
+    /// The end, always last.
+    Done(Summary),
+}
+
+/// How a generation ended and what it took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Why it ended.
+    pub finish: Finish,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Those of them whose keys and values were still cached.
+    pub cached_tokens: usize,
+    /// Tokens written.
+    pub completion_tokens: usize,
+    /// Milliseconds over the prompt.
+    pub prefill_ms: f64,
+    /// Milliseconds writing.
+    pub decode_ms: f64,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model ended its turn, or a stop text came.
+    Stop,
+    /// `max_tokens` or the context was full.
+    Length,
+}
+
+/// The events of one generation. Blocks while waiting for the next; dropping it cancels.
+pub struct TokenStream {
+    events: std::sync::mpsc::Receiver<Result<Event, ModelError>>,
+}
+
+impl Iterator for TokenStream {
+    type Item = Result<Event, ModelError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.events.recv().ok()
+    }
+}
+
+/// What can go wrong with a model. Messages say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The name is not in the catalogue.
+    #[error("no model or profile `{name}` in the catalogue; known: {known}")]
+    Unknown {
+        /// As asked.
+        name: String,
+        /// Comma-separated.
+        known: String,
+    },
+    /// The files are not on this machine.
+    #[error("model `{name}` is not installed in {directory} (`{file}` is missing): run `intramuros models pull {name}`, or `intramuros models import DIR` on a machine without network")]
+    NotInstalled {
+        /// Model name.
+        name: String,
+        /// Where it should be.
+        directory: String,
+        /// First missing file.
+        file: String,
+    },
+    /// A file is not the one the catalogue names.
+    #[error("`{file}` of model `{name}` has sha256 {actual} and should have {expected}: the file is damaged or another one; delete it and run `intramuros models pull {name}` or `intramuros models import DIR`")]
+    WrongHash {
+        /// Model name.
+        name: String,
+        /// File name.
+        file: String,
+        /// From the catalogue.
+        expected: String,
+        /// Of the file.
+        actual: String,
+    },
+    /// A file cannot be understood.
+    #[error("cannot load `{file}`: {reason}")]
+    Invalid {
+        /// File name.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The prompt alone fills the context.
+    #[error("the prompt has {tokens} tokens and the model's context holds {context}: ask with fewer or shorter passages")]
+    PromptTooLong {
+        /// Of the prompt.
+        tokens: usize,
+        /// Of the model.
+        context: usize,
+    },
+    /// Reading or writing a file failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The chat template failed.
+    #[error("the model's chat template cannot be used: {0}")]
+    Template(String),
+    /// The computation failed.
+    #[error("the model failed while computing: {0}")]
+    Compute(String),
+}
