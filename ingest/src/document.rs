@@ -180,8 +180,8 @@ pub struct Document {
     pub acl: Acl,
     /// The extracted text, see [`Extracted::text`].
     pub text: String,
-    /// Number of pages, for paged formats.
-    pub pages: Option<u32>,
+    /// For paged formats: the first character of each page in `text`, counted in Unicode scalar values.
+    pub page_starts: Vec<usize>,
 }
 
 /// A passage: a byte-exact slice of its document's text.
