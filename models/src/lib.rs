@@ -11,6 +11,22 @@ pub mod device;
 pub mod engine;
 pub mod weights;
 
+/// Brings an installed embedder to life; its files come from [`weights::locate`].
+///
+/// # Errors
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder.
+pub fn open_embedder(files: &weights::ModelFiles) -> Result<Box<dyn Embedder>, ModelError> {
+    let architecture = files.entry.architecture.as_str();
+    match arch::EMBEDDERS.iter().find(|(name, _)| *name == architecture) {
+        Some((_, open)) => open(files),
+        None => {
+            let known: Vec<&str> = arch::EMBEDDERS.iter().map(|(name, _)| *name).collect();
+            let reason = format!("architecture `{architecture}` is no embedder; known: {}", known.join(", "));
+            Err(ModelError::Invalid { file: files.name.clone(), reason })
+        }
+    }
+}
+
 /// Turns texts into vectors of unit length.
 pub trait Embedder: Send + Sync {
     /// Name, pooling and weight fingerprint; vectors of different identities must never meet.
