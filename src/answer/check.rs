@@ -1,0 +1,205 @@
+//! Holds each sentence of an answer against the passages: what does not stand there does not stay.
+//!
+//! A sentence is supported by a window of at most three neighbouring sentences of one chunk when its numbers and dates
+//! stand in the window, its names stand there or in the chunk's title and headings, it denies something exactly when the
+//! window does, and enough of its words are the window's. The thresholds are fixed; nothing is lowered until something fits.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use intramuros_ingest::sentence;
+use serde::Serialize;
+
+use super::facts::{Facts, facts, fold};
+use crate::store::{StoredChunk, bm25};
+
+/// Share of a sentence's words that its window must hold.
+const MIN_OVERLAP: f32 = 0.7;
+/// Sentences of the longest window.
+const MAX_WINDOW: usize = 3;
+
+/// Where a sentence stands in a chunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Support {
+    /// Byte range of the supporting window in the chunk's text.
+    pub range: Range<usize>,
+    /// Share of the sentence's words found there.
+    pub overlap: f32,
+}
+
+/// Why a sentence was taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsupported {
+    /// Too few of its words stand together in a passage.
+    Words,
+    /// The words fit, and the passage says it with or without a negation.
+    Negation,
+    /// A name or code does not stand in the passage.
+    Name,
+    /// A number or date does not stand in the passage.
+    Number,
+}
+
+/// A sentence of an answer, read once for all passages.
+pub struct Claim {
+    facts: Facts,
+    terms: HashSet<u32>,
+}
+
+impl Claim {
+    /// Reads a sentence, citation marks taken out.
+    pub fn new(sentence: &str) -> Self {
+        Self { facts: facts(sentence), terms: terms(sentence) }
+    }
+
+    /// Whether there is anything to check: a sentence without words that matter claims nothing.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty() && self.facts.numbers.is_empty() && self.facts.names.is_empty()
+    }
+
+    /// The best supporting window of a chunk, else the reason that came closest.
+    pub fn support(&self, chunk: &StoredChunk) -> Result<Support, Unsupported> {
+        let context = format!("{}\n{}\n{}", chunk.title, chunk.section.join("\n"), table_header(&chunk.text));
+        let context_terms = terms(&context);
+        let context_words = words(&context);
+        let sentences = sentence::sentences(&chunk.text);
+        let read: Vec<(Facts, HashSet<u32>, HashSet<String>)> = sentences
+            .iter()
+            .map(|range| {
+                let text = &chunk.text[range.clone()];
+                (facts(text), terms(text), words(text))
+            })
+            .collect();
+
+        let mut best: Result<Support, Unsupported> = Err(Unsupported::Words);
+        for size in 1..=MAX_WINDOW.min(sentences.len()) {
+            for first in 0..=sentences.len() - size {
+                let window = &read[first..first + size];
+                let range = sentences[first].start..sentences[first + size - 1].end;
+                let outcome = self.fits(window, &context_terms, &context_words).map(|overlap| Support { range, overlap });
+                best = better(best, outcome);
+            }
+            // The shortest window that supports it is the quote to show.
+            if best.is_ok() {
+                break;
+            }
+        }
+        best
+    }
+
+    fn fits(
+        &self,
+        window: &[(Facts, HashSet<u32>, HashSet<String>)],
+        context_terms: &HashSet<u32>,
+        context_words: &HashSet<String>,
+    ) -> Result<f32, Unsupported> {
+        let holds = |term: &&u32| window.iter().any(|(_, terms, _)| terms.contains(*term));
+        let own = self.terms.iter().filter(holds).count();
+        let lent = self.terms.iter().filter(|term| !holds(term) && context_terms.contains(*term)).count();
+        // A heading may lend words, but not carry a sentence alone.
+        let overlap = (own + lent.min(own)) as f32 / self.terms.len().max(1) as f32;
+        if overlap < MIN_OVERLAP {
+            return Err(Unsupported::Words);
+        }
+        if self.facts.negated != window.iter().any(|(facts, ..)| facts.negated) {
+            return Err(Unsupported::Negation);
+        }
+        for name in &self.facts.names {
+            if !window.iter().any(|(_, _, words)| words.contains(name)) && !context_words.contains(name) {
+                return Err(Unsupported::Name);
+            }
+        }
+        for number in &self.facts.numbers {
+            if !window.iter().any(|(facts, ..)| facts.numbers.contains(number)) {
+                return Err(Unsupported::Number);
+            }
+        }
+        Ok(overlap)
+    }
+}
+
+fn better(best: Result<Support, Unsupported>, new: Result<Support, Unsupported>) -> Result<Support, Unsupported> {
+    match (&best, &new) {
+        (Ok(old), Ok(support)) if support.overlap > old.overlap => new,
+        (Err(_), Ok(_)) => new,
+        // A later check reached is a nearer miss, and the more telling reason.
+        (Err(old), Err(reason)) if reason > old => new,
+        _ => best,
+    }
+}
+
+/// Stems of the words that matter, by the analyses of both languages.
+fn terms(text: &str) -> HashSet<u32> {
+    bm25::query(text, None).indices.into_iter().collect()
+}
+
+fn words(text: &str) -> HashSet<String> {
+    text.split_whitespace()
+        .map(|word| fold(word.trim_matches(|c: char| !c.is_alphanumeric())))
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// The first row of a table names what the cells of the others are.
+fn table_header(text: &str) -> &str {
+    text.lines().find(|line| line.contains(" | ")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use intramuros_ingest::access::Acl;
+    use intramuros_ingest::document::{ContentHash, DocumentId};
+
+    use super::*;
+
+    fn chunk(section: &str, text: &str) -> StoredChunk {
+        StoredChunk {
+            document_id: DocumentId::new("test", "a"),
+            position: 0,
+            source: "test".into(),
+            title: "Employee handbook".into(),
+            uri: String::new(),
+            section: vec![section.into()],
+            page: None,
+            start: 0,
+            end: text.chars().count(),
+            language: None,
+            acl: Acl::nobody(),
+            embedding_hash: ContentHash::of(b""),
+            text: text.into(),
+        }
+    }
+
+    const LEAVE: &str = "Full-time staff have 23 working days of annual leave. Notice of 30 days is given to Marta Ruiz. \
+                         Leave may not be carried over after 31 March.";
+
+    fn verdict(sentence: &str) -> Result<String, Unsupported> {
+        let chunk = chunk("Annual leave", LEAVE);
+        Claim::new(sentence).support(&chunk).map(|support| chunk.text[support.range].to_owned())
+    }
+
+    #[test]
+    fn a_faithful_sentence_is_supported_by_the_sentence_it_comes_from() {
+        let quote = verdict("Full-time staff have 23 days of annual leave.").unwrap();
+        assert_eq!(quote.trim(), "Full-time staff have 23 working days of annual leave.");
+    }
+
+    #[test]
+    fn a_wrong_number_name_or_negation_is_not() {
+        assert_eq!(verdict("Full-time staff have 30 working days of annual leave."), Err(Unsupported::Number));
+        assert_eq!(verdict("Notice of 30 days is given to Marta Lopez."), Err(Unsupported::Name));
+        assert_eq!(verdict("Leave may be carried over after 31 March."), Err(Unsupported::Negation));
+        assert_eq!(verdict("Leave may not be carried over after 31 May."), Err(Unsupported::Number));
+        assert_eq!(verdict("The canteen opens in the morning."), Err(Unsupported::Words));
+    }
+
+    #[test]
+    fn spanish_is_checked_the_same_way() {
+        let chunk = chunk("Vacaciones", "La plantilla tiene 23 días laborables de vacaciones. El año pasado se pagó el 5 %.");
+        let check = |text: &str| Claim::new(text).support(&chunk).map(|_| ());
+        assert_eq!(check("La plantilla tiene 23 días de vacaciones."), Ok(()));
+        assert_eq!(check("La plantilla tiene 25 días de vacaciones."), Err(Unsupported::Number));
+        assert_eq!(check("La plantilla no tiene 23 días de vacaciones."), Err(Unsupported::Negation));
+    }
+}

@@ -1,0 +1,451 @@
+//! From a question to an answer that says only what the caller's documents say.
+//!
+//! The way: retrieve inside the caller's rights → abstain if nothing is near → fit passages into the budget → let the
+//! model write → check each sentence as it is finished → cite what holds, take out what does not → fall back to exact
+//! quotes if nothing is left. Whoever listens to the stream hears checked sentences only.
+
+use std::time::Instant;
+
+use intramuros_ingest::access::Caller;
+use intramuros_ingest::document::{ContentHash, DocumentId, Language};
+use intramuros_ingest::sentence;
+use intramuros_models::{Embedder, Event, GenerateRequest, Generator, ModelError, Sampling};
+use serde::Serialize;
+
+mod check;
+mod cite;
+mod facts;
+mod prompt;
+mod quotes;
+
+pub use check::Unsupported;
+pub use cite::Citation;
+pub use prompt::LeftOut;
+
+pub use crate::config::{Answer as AnswerSettings, AnswerMode};
+use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, milliseconds};
+use crate::store::StoredChunk;
+
+/// A question with how to answer it.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// In the caller's words.
+    pub question: String,
+    /// Written or quoted.
+    pub mode: AnswerMode,
+    /// Greedy unless a seed is given.
+    pub seed: Option<u64>,
+}
+
+/// An answer, as `ask --json` and the API return it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The text, each sentence followed by its citations `[n]`.
+    pub answer: String,
+    /// Nothing in the caller's documents was near enough.
+    pub abstained: bool,
+    /// What the text rests on.
+    pub citations: Vec<Citation>,
+    /// Sentences of the model that were taken out, with the reason.
+    pub unsupported: Vec<Removed>,
+    /// Passages that were found and had no room.
+    pub left_out: Vec<LeftOut>,
+    /// The generator; `null` where none was used.
+    pub model: Option<String>,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Where the time went.
+    pub timings_ms: Timings,
+    /// `generate` or `extract`: what the text is, after a fallback too.
+    pub mode: AnswerMode,
+    /// Whether the model's text did not hold and exact quotes stand in its place.
+    pub fell_back: bool,
+    /// Language of the question, where clear.
+    pub language: Option<Language>,
+    /// What is needed to make the same answer again.
+    pub provenance: Provenance,
+}
+
+/// A sentence that was taken out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Removed {
+    /// As the model wrote it.
+    pub sentence: String,
+    /// What did not hold.
+    pub reason: Unsupported,
+}
+
+/// Tokens of a generation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Usage {
+    /// Of the prompt.
+    pub prompt_tokens: usize,
+    /// Those that were still cached.
+    pub cached_tokens: usize,
+    /// Of the answer as written, before the check.
+    pub completion_tokens: usize,
+}
+
+/// Milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Timings {
+    /// Search, the question's vector included.
+    pub retrieve: f64,
+    /// The model over the prompt.
+    pub prefill: f64,
+    /// The model writing.
+    pub decode: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// Pins an answer to what made it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Provenance {
+    /// The embedder that made the index and the question's vector.
+    pub embedder: String,
+    /// SHA-256 of the rendered prompt.
+    pub prompt_sha256: Option<ContentHash>,
+    /// Passages in the order of their numbers: document, offsets and SHA-256 of the text.
+    pub passages: Vec<PassageHash>,
+    /// Of the random generator; `null` for greedy.
+    pub seed: Option<u64>,
+}
+
+/// Pins a passage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PassageHash {
+    /// Its document.
+    pub document_id: DocumentId,
+    /// First character in the document's text.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// SHA-256 of the passage's text.
+    pub sha256: ContentHash,
+}
+
+/// What a listener hears while an answer is made.
+pub enum AnswerEvent<'a> {
+    /// A checked sentence or quote with its marks, a separating blank in front where one is due.
+    Text(&'a str),
+    /// A citation, before the text that refers to it.
+    Citation(&'a Citation),
+}
+
+/// A question that cannot be taken, or a failure below.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// Nothing was asked.
+    #[error("the question is empty: ask in a sentence or a few words")]
+    EmptyQuestion,
+    /// It is too long.
+    #[error("the question has {characters} characters and may have {most}: ask a shorter one, or raise `answer.max_question_chars`")]
+    LongQuestion {
+        /// As given.
+        characters: usize,
+        /// From the configuration.
+        most: usize,
+    },
+    /// The mode needs a generator and none is loaded.
+    #[error("mode `generate` needs a generator and none is loaded: use mode `extract`")]
+    NoGenerator,
+    /// Retrieval failed.
+    #[error(transparent)]
+    Retrieve(#[from] RetrieveError),
+    /// A model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The page of a citation could not be looked up.
+    #[error(transparent)]
+    Pages(#[from] crate::state::StateError),
+}
+
+/// Looks up the page of a character offset; the implementation holds the caller's rights.
+pub type PageAt<'a> = dyn Fn(&StoredChunk, usize) -> Option<u32> + 'a;
+
+/// Everything that answering needs.
+pub struct Answerer<'a> {
+    /// Finds passages.
+    pub retriever: Retriever<'a>,
+    /// Writes; not needed for quotes.
+    pub generator: Option<&'a dyn Generator>,
+    /// Limits.
+    pub settings: &'a AnswerSettings,
+    /// Tells pages.
+    pub page_at: &'a PageAt<'a>,
+}
+
+/// Refuses what is no question.
+pub fn validate(question: &str, settings: &AnswerSettings) -> Result<(), AnswerError> {
+    if question.trim().is_empty() {
+        return Err(AnswerError::EmptyQuestion);
+    }
+    let characters = question.chars().count();
+    if characters > settings.max_question_chars {
+        return Err(AnswerError::LongQuestion { characters, most: settings.max_question_chars });
+    }
+    Ok(())
+}
+
+impl Answerer<'_> {
+    /// Answers a question inside the caller's rights.
+    ///
+    /// `listener` hears checked text while it is made; when it returns `false`, nobody listens any more and the work stops.
+    pub fn ask(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+        listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    ) -> Result<Answer, AnswerError> {
+        let started = Instant::now();
+        validate(&ask.question, self.settings)?;
+        let retrieved = self.retriever.search(caller, &ask.question, self.retriever.settings.limit)?;
+        let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
+
+        if !self.is_relevant(&retrieved.found) {
+            draft.abstain(retrieved.language);
+        } else {
+            match (ask.mode, self.generator) {
+                (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
+                (AnswerMode::Generate, Some(generator)) => self.generate(generator, ask, &retrieved, &mut draft)?,
+                (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
+            }
+        }
+        let mut answer = draft.answer;
+        answer.timings_ms.retrieve = retrieved.took_ms;
+        answer.timings_ms.total = milliseconds(started);
+        Ok(answer)
+    }
+
+    /// Whether any passage is near enough in meaning or in words.
+    fn is_relevant(&self, found: &[Found]) -> bool {
+        found.iter().any(|found| {
+            found.cosine.is_some_and(|cosine| cosine >= self.settings.min_cosine)
+                || found.coverage >= self.settings.min_coverage
+        })
+    }
+
+    fn generate(
+        &self,
+        generator: &dyn Generator,
+        ask: &Ask,
+        retrieved: &Retrieved,
+        draft: &mut Draft<'_>,
+    ) -> Result<(), AnswerError> {
+        let budget = prompt::Budget {
+            passage_tokens: self.settings.passage_tokens,
+            answer_tokens: self.settings.max_tokens,
+        };
+        let prompt = prompt::build(generator, retrieved.language, &ask.question, &retrieved.found, budget)?;
+        draft.answer.model = Some(generator.identity().to_owned());
+        draft.answer.mode = AnswerMode::Generate;
+        draft.answer.provenance.prompt_sha256 = Some(ContentHash::of(prompt.text.as_bytes()));
+        draft.answer.provenance.passages = prompt.passages.iter().map(passage_hash).collect();
+        draft.answer.provenance.seed = ask.seed;
+        draft.answer.left_out = prompt.left_out;
+
+        let sampling = match ask.seed {
+            None => Sampling::Greedy,
+            Some(seed) => Sampling::Random { temperature: 0.7, top_p: 0.9, top_k: 40, seed },
+        };
+        let request =
+            GenerateRequest { prompt: prompt.text, max_tokens: self.settings.max_tokens, sampling, stop: Vec::new() };
+        let mut pending = String::new();
+        for event in generator.generate(request)? {
+            match event? {
+                Event::Text(text) => {
+                    pending.push_str(&text);
+                    let finished = finished_sentences(&pending);
+                    for range in finished.clone() {
+                        draft.take_sentence(&pending[range], &prompt.passages);
+                    }
+                    if let Some(last) = finished.last() {
+                        pending.drain(..last.end);
+                    }
+                    if !draft.listening {
+                        break;
+                    }
+                }
+                Event::Done(summary) => {
+                    draft.answer.usage = Usage {
+                        prompt_tokens: summary.prompt_tokens,
+                        cached_tokens: summary.cached_tokens,
+                        completion_tokens: summary.completion_tokens,
+                    };
+                    draft.answer.timings_ms.prefill = summary.prefill_ms;
+                    draft.answer.timings_ms.decode = summary.decode_ms;
+                }
+            }
+        }
+        for range in sentence::sentences(&pending) {
+            draft.take_sentence(&pending[range], &prompt.passages);
+        }
+        if draft.answer.answer.is_empty() && draft.listening {
+            draft.answer.fell_back = true;
+            draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?;
+        }
+        Ok(())
+    }
+}
+
+/// All sentences but the last, which may still grow: citation marks follow the full stop.
+fn finished_sentences(text: &str) -> Vec<std::ops::Range<usize>> {
+    let mut sentences = sentence::sentences(text);
+    sentences.pop();
+    sentences
+}
+
+/// An answer in the making.
+struct Draft<'a> {
+    answer: Answer,
+    page_at: &'a PageAt<'a>,
+    listener: &'a mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    listening: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(
+        retrieved: &Retrieved,
+        embedder: &dyn Embedder,
+        page_at: &'a PageAt<'a>,
+        listener: &'a mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    ) -> Self {
+        let answer = Answer {
+            answer: String::new(),
+            abstained: false,
+            citations: Vec::new(),
+            unsupported: Vec::new(),
+            left_out: Vec::new(),
+            model: None,
+            usage: Usage::default(),
+            timings_ms: Timings::default(),
+            mode: AnswerMode::Extract,
+            fell_back: false,
+            language: retrieved.language,
+            provenance: Provenance { embedder: embedder.identity().to_owned(), ..Provenance::default() },
+        };
+        Self { answer, page_at, listener, listening: true }
+    }
+
+    fn abstain(&mut self, language: Option<Language>) {
+        self.answer.abstained = true;
+        self.say(match language {
+            Some(Language::Spanish) => "No está en los documentos que puedes leer.",
+            _ => "That is not in the documents you can read.",
+        });
+    }
+
+    /// Keeps a sentence of the model if a passage supports it, with marks for the passage that does.
+    fn take_sentence(&mut self, sentence: &str, passages: &[StoredChunk]) {
+        let (text, cited) = without_marks(sentence);
+        let claim = check::Claim::new(&text);
+        if claim.is_empty() {
+            return;
+        }
+        // The passages the model names come first; a wrong or missing number is mended when another one supports it.
+        let named = cited.iter().filter_map(|&n| passages.get(n.checked_sub(1)?));
+        let others = passages.iter().enumerate().filter(|(i, _)| !cited.contains(&(i + 1))).map(|(_, chunk)| chunk);
+        let mut nearest = Unsupported::Words;
+        for chunk in named.chain(others) {
+            match claim.support(chunk) {
+                Ok(support) => {
+                    let n = self.cite(chunk, support.range);
+                    self.say(&format!("{text} [{n}]"));
+                    return;
+                }
+                Err(reason) => nearest = nearest.max(reason),
+            }
+        }
+        self.answer.unsupported.push(Removed { sentence: text, reason: nearest });
+    }
+
+    fn quote(&mut self, question: &str, found: &[Found], embedder: &dyn Embedder) -> Result<(), AnswerError> {
+        self.answer.mode = AnswerMode::Extract;
+        for quote in quotes::best(embedder, question, found)? {
+            let n = self.cite(quote.chunk, quote.range);
+            let text = format!("«{}» [{n}]", self.answer.citations[n - 1].quote);
+            self.say(&text);
+        }
+        if self.answer.answer.is_empty() {
+            self.abstain(self.answer.language);
+        }
+        Ok(())
+    }
+
+    /// The number of the citation of this place, a new one if need be.
+    fn cite(&mut self, chunk: &StoredChunk, range: std::ops::Range<usize>) -> usize {
+        let n = self.answer.citations.len() + 1;
+        let citation = cite::citation(n, chunk, range, &self.page_at);
+        let same = |other: &Citation| {
+            (other.document_id, other.start, other.end) == (citation.document_id, citation.start, citation.end)
+        };
+        if let Some(known) = self.answer.citations.iter().position(same) {
+            return known + 1;
+        }
+        self.listening = (self.listener)(AnswerEvent::Citation(&citation)) && self.listening;
+        self.answer.citations.push(citation);
+        n
+    }
+
+    fn say(&mut self, text: &str) {
+        let separator = match (self.answer.answer.is_empty(), self.answer.mode) {
+            (true, _) => "",
+            (false, AnswerMode::Generate) => " ",
+            (false, AnswerMode::Extract) => "\n",
+        };
+        let piece = format!("{separator}{text}");
+        self.answer.answer.push_str(&piece);
+        self.listening = (self.listener)(AnswerEvent::Text(&piece)) && self.listening;
+    }
+}
+
+fn passage_hash(chunk: &StoredChunk) -> PassageHash {
+    PassageHash {
+        document_id: chunk.document_id,
+        start: chunk.start,
+        end: chunk.end,
+        sha256: ContentHash::of(chunk.text.as_bytes()),
+    }
+}
+
+/// A sentence without its marks `[1]`, `[1, 2]`, and the numbers they name.
+fn without_marks(sentence: &str) -> (String, Vec<usize>) {
+    let mut text = String::with_capacity(sentence.len());
+    let mut cited = Vec::new();
+    let mut rest = sentence;
+    while let Some(open) = rest.find('[') {
+        let (before, from) = rest.split_at(open);
+        text.push_str(before);
+        let numbers = from[1..].split_once(']').and_then(|(inside, after)| {
+            let numbers: Result<Vec<usize>, _> = inside.split(',').map(|part| part.trim().parse()).collect();
+            Some((numbers.ok()?, after))
+        });
+        match numbers {
+            Some((numbers, after)) => {
+                cited.extend(numbers);
+                rest = after;
+            }
+            None => {
+                text.push('[');
+                rest = &from[1..];
+            }
+        }
+    }
+    text.push_str(rest);
+    // A mark before the full stop leaves a blank behind.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(" .", ".").replace(" ,", ",");
+    (text, cited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_and_taken_out() {
+        assert_eq!(without_marks("It is 5 [1]."), ("It is 5.".into(), vec![1]));
+        assert_eq!(without_marks("It is 5. [1, 3] [2]"), ("It is 5.".into(), vec![1, 3, 2]));
+        assert_eq!(without_marks("an array[i] stays [x"), ("an array[i] stays [x".into(), vec![]));
+    }
+}

@@ -1,0 +1,59 @@
+//! Exact quotes: the sentences of the found passages that come closest to the question, as they stand.
+
+use std::ops::Range;
+
+use intramuros_ingest::sentence;
+use intramuros_models::{Embedder, ModelError};
+
+use crate::retrieve::Found;
+use crate::store::{StoredChunk, bm25};
+
+/// Quotes of one answer.
+const MAX_QUOTES: usize = 3;
+/// Passages that quotes are taken from.
+const MAX_PASSAGES: usize = 5;
+/// Sentences weighed, so that one huge passage cannot take long.
+const MAX_SENTENCES: usize = 60;
+/// A quote this much weaker than the best is not shown.
+const MIN_SHARE_OF_BEST: f32 = 0.8;
+
+/// A sentence, or a table row, of a passage.
+pub struct Quote<'a> {
+    /// The passage.
+    pub chunk: &'a StoredChunk,
+    /// Byte range in its text.
+    pub range: Range<usize>,
+    score: f32,
+}
+
+/// The best quotes for a question, best first; at least one when there is any sentence at all.
+pub fn best<'a>(embedder: &dyn Embedder, question: &str, found: &'a [Found]) -> Result<Vec<Quote<'a>>, ModelError> {
+    let mut candidates: Vec<Quote<'a>> = Vec::new();
+    for found in found.iter().take(MAX_PASSAGES) {
+        for range in sentence::sentences(&found.chunk.text) {
+            let has_words = found.chunk.text[range.clone()].chars().filter(|c| c.is_alphanumeric()).count() >= 8;
+            if has_words && candidates.len() < MAX_SENTENCES {
+                // A passage that fits as a whole lends its sentences some of its weight.
+                candidates.push(Quote { chunk: &found.chunk, range, score: 0.3 * found.score });
+            }
+        }
+    }
+    let texts: Vec<&str> = candidates.iter().map(|quote| &quote.chunk.text[quote.range.clone()]).collect();
+    if texts.is_empty() {
+        return Ok(candidates);
+    }
+    let asked = embedder.embed_query(question)?;
+    let vectors = embedder.embed_passages(&texts)?;
+    let terms = bm25::query(question, None).indices;
+    for (quote, vector) in candidates.iter_mut().zip(&vectors) {
+        let cosine: f32 = asked.iter().zip(vector).map(|(a, b)| a * b).sum();
+        let own = bm25::query(&quote.chunk.text[quote.range.clone()], None).indices;
+        let common = terms.iter().filter(|term| own.contains(term)).count();
+        quote.score += cosine + 0.5 * common as f32 / terms.len().max(1) as f32;
+    }
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let least = candidates[0].score * MIN_SHARE_OF_BEST;
+    candidates.retain(|quote| quote.score >= least);
+    candidates.truncate(MAX_QUOTES);
+    Ok(candidates)
+}

@@ -1,0 +1,190 @@
+//! The application, built once: configuration, catalogue, state, and models and store opened when first needed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use intramuros_ingest::access::Caller;
+use intramuros_models::catalog::{Catalog, Model};
+use intramuros_models::{Embedder, Generator, ModelError, weights};
+use tokio::runtime::Handle;
+
+use crate::answer::Answerer;
+use crate::config::{Config, ConfigError, StoreKind};
+use crate::lock::{DataLock, LockError};
+use crate::retrieve::Retriever;
+use crate::state::{State, StateError};
+use crate::store::edge::EdgeStore;
+use crate::store::server::ServerStore;
+use crate::store::{EmbedderIdentity, StoreError, StoredChunk, VectorStore};
+
+/// An open data directory with all that works on it. Dropping it releases the directory.
+pub struct App {
+    config: Config,
+    data_dir: PathBuf,
+    catalog: Catalog,
+    state: State,
+    runtime: Handle,
+    embedder: OnceLock<Box<dyn Embedder>>,
+    generator: OnceLock<Box<dyn Generator>>,
+    store: OnceLock<Arc<dyn VectorStore>>,
+    _lock: DataLock,
+}
+
+/// What can keep the application from opening.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory.
+    #[error("cannot use the data directory {path}: {source}; choose another one with --data-dir DIR")]
+    DataDirectory {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its owner.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The state database.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The vector store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl App {
+    /// Takes the data directory for `command` and opens the state in it. `runtime` runs what is asynchronous; App's own
+    /// functions block and must be called from outside of its threads.
+    pub fn open(config: Config, command: &str, runtime: Handle) -> Result<Self, AppError> {
+        let data_dir = config.data_dir()?;
+        let in_directory = |source| AppError::DataDirectory { path: data_dir.display().to_string(), source };
+        create_private(&data_dir).map_err(in_directory)?;
+        let lock = DataLock::acquire(&data_dir, command)?;
+        let catalog = Catalog::load(config.models.catalog.as_deref())?;
+        let state = runtime.block_on(State::open(&data_dir.join("state.sqlite")))?;
+        runtime.block_on(state.settle_abandoned_jobs())?;
+        Ok(Self {
+            config,
+            data_dir,
+            catalog,
+            state,
+            runtime,
+            embedder: OnceLock::new(),
+            generator: OnceLock::new(),
+            store: OnceLock::new(),
+            _lock: lock,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where everything is kept.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The state database.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Runs something asynchronous to its end.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// The embedder, loaded when first asked for.
+    pub fn embedder(&self) -> Result<&dyn Embedder, AppError> {
+        if let Some(embedder) = self.embedder.get() {
+            return Ok(embedder.as_ref());
+        }
+        let entry = embedder_entry(&self.config, &self.catalog)?;
+        let files = weights::locate(&self.config.models_dir(), entry)?;
+        let embedder = intramuros_models::open_embedder(&files)?;
+        Ok(self.embedder.get_or_init(|| embedder).as_ref())
+    }
+
+    /// The generator, loaded when first asked for.
+    pub fn generator(&self) -> Result<&dyn Generator, AppError> {
+        if let Some(generator) = self.generator.get() {
+            return Ok(generator.as_ref());
+        }
+        let entry = generator_entry(&self.config, &self.catalog)?;
+        let files = weights::locate(&self.config.models_dir(), entry)?;
+        let generator = intramuros_models::open_generator(&files)?;
+        Ok(self.generator.get_or_init(|| generator).as_ref())
+    }
+
+    /// The vector store of the configured embedder, opened when first asked for.
+    pub fn store(&self) -> Result<&Arc<dyn VectorStore>, AppError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = self.open_store(self.config.store.kind)?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Opens a store of this kind, whatever the configuration says: for moving from one to the other.
+    pub fn open_store(&self, kind: StoreKind) -> Result<Arc<dyn VectorStore>, AppError> {
+        let embedder = self.embedder()?;
+        let identity = EmbedderIdentity { name: embedder.identity().to_owned(), dimensions: embedder.dimensions() };
+        Ok(match kind {
+            StoreKind::Edge => Arc::new(EdgeStore::open(&self.data_dir.join("index"), &identity)?),
+            StoreKind::Server => {
+                Arc::new(ServerStore::connect(&self.config.store, &identity, self.runtime.clone())?)
+            }
+        })
+    }
+
+    /// What search needs.
+    pub fn retriever(&self) -> Result<Retriever<'_>, AppError> {
+        Ok(Retriever { store: self.store()?.as_ref(), embedder: self.embedder()?, settings: &self.config.retrieve })
+    }
+
+    /// What answering needs. The generator is loaded only for mode `generate`.
+    pub fn answerer<'a>(&'a self, generate: bool, page_at: &'a crate::answer::PageAt<'a>) -> Result<Answerer<'a>, AppError> {
+        let generator = if generate { Some(self.generator()?) } else { None };
+        Ok(Answerer { retriever: self.retriever()?, generator, settings: &self.config.answer, page_at })
+    }
+
+    /// The page of a character offset in a chunk's document, read with the caller's rights.
+    pub fn page_at(&self, caller: &Caller, chunk: &StoredChunk, offset: usize) -> Option<u32> {
+        // Formats without pages have none anywhere, and need no look-up.
+        chunk.page?;
+        let record = self.wait(self.state.document(caller, chunk.document_id)).ok().flatten();
+        record.map_or(chunk.page, |record| record.page_at(offset))
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.state.close());
+    }
+}
+
+/// The configured embedder's catalogue entry.
+pub fn embedder_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a Model, ModelError> {
+    let own = &config.models.embedder;
+    catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.embedder } else { own })
+}
+
+/// The configured generator's catalogue entry.
+pub fn generator_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a Model, ModelError> {
+    let own = &config.models.generator;
+    catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.generator } else { own })
+}
+
+/// Creates a directory that only its owner can look into: it holds the documents' text.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -1,0 +1,361 @@
+//! Configuration: embedded defaults, then a file, then the environment, then checks that name the bad field.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The commented defaults, also the documentation of every field.
+pub const DEFAULTS: &str = include_str!("config.default.toml");
+
+const ENVIRONMENT_PREFIX: &str = "INTRAMUROS_";
+
+/// All settings. The comments of `config.default.toml` explain each.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(deserialize_with = "optional_path")]
+    data_dir: Option<PathBuf>,
+    /// Which models, and where they are.
+    pub models: Models,
+    /// Where vectors are kept.
+    pub store: Store,
+    /// How files are read.
+    pub ingest: Ingest,
+    /// How passages are found.
+    pub retrieve: Retrieve,
+    /// How answers are made.
+    pub answer: Answer,
+    /// What `ingest` without a path goes through.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// Which models, and where they are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// Name of a profile.
+    pub profile: String,
+    /// Overrides the profile's embedder unless empty.
+    pub embedder: String,
+    /// Overrides the profile's generator unless empty.
+    pub generator: String,
+    #[serde(deserialize_with = "optional_path")]
+    dir: Option<PathBuf>,
+    /// A local directory with model files.
+    #[serde(deserialize_with = "optional_path")]
+    pub mirror: Option<PathBuf>,
+    /// A further catalogue.
+    #[serde(deserialize_with = "optional_path")]
+    pub catalog: Option<PathBuf>,
+}
+
+/// Where vectors are kept.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Embedded or served.
+    pub kind: StoreKind,
+    /// gRPC address of a Qdrant server.
+    pub url: String,
+    /// Its key, or empty.
+    pub api_key: String,
+    /// Name of the collection there.
+    pub collection: String,
+}
+
+/// The key stays out of logs and messages.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("kind", &self.kind)
+            .field("url", &self.url)
+            .field("collection", &self.collection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Embedded or served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// Qdrant's engine in this process.
+    Edge,
+    /// A Qdrant server or cluster.
+    Server,
+}
+
+/// How files are read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// Reader processes; 0: one per core.
+    pub workers: usize,
+    /// Seconds one file may take.
+    pub timeout_s: u64,
+    /// MiB one file may take in memory.
+    pub memory_mib: u64,
+    /// Chunk size aimed at, in tokens.
+    pub target_tokens: usize,
+}
+
+/// How passages are found.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retrieve {
+    /// Passages returned.
+    pub limit: usize,
+    /// Hits per branch.
+    pub candidates: usize,
+    /// Share of the dense score.
+    pub dense_weight: f32,
+}
+
+/// How answers are made.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Written or quoted.
+    pub mode: AnswerMode,
+    /// Longest answer in tokens.
+    pub max_tokens: usize,
+    /// Passages together in tokens.
+    pub passage_tokens: usize,
+    /// Longest question in characters.
+    pub max_question_chars: usize,
+    /// See the defaults' comment.
+    pub min_cosine: f32,
+    /// See the defaults' comment.
+    pub min_coverage: f32,
+}
+
+/// Written or quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerMode {
+    /// A model writes; each sentence is checked.
+    Generate,
+    /// Exact quotes only; needs no generator.
+    Extract,
+}
+
+/// A configured source.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Source {
+    /// Unique name.
+    pub name: String,
+    /// One of [`intramuros_ingest::source::KINDS`].
+    #[serde(default = "folder")]
+    pub kind: String,
+    /// What this kind needs; decoded where the kind is implemented.
+    #[serde(flatten)]
+    pub settings: Table,
+}
+
+fn folder() -> String {
+    "folder".into()
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML.
+    #[error("{origin} is not valid TOML: {reason}")]
+    Syntax {
+        /// File or variable.
+        origin: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A field is unknown or has a wrong value.
+    #[error("{origin}: `{field}`: {reason}; `intramuros doctor --print-config` shows every field with its default")]
+    Field {
+        /// File or variable.
+        origin: String,
+        /// Dotted name.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No home directory to put data in.
+    #[error("cannot tell where to put the data: set `data_dir` in the configuration, or pass --data-dir DIR")]
+    NoDataDirectory,
+}
+
+impl Config {
+    /// Loads defaults, then the file, then the environment (`INTRAMUROS_SECTION__FIELD`).
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_with(file, std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
+    }
+
+    fn load_with(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table: Table = DEFAULTS.parse().expect("the embedded defaults are valid");
+        if let Some(path) = file {
+            let origin = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: origin.clone(), source })?;
+            let own: Table = text
+                .parse()
+                .map_err(|e: toml::de::Error| ConfigError::Syntax { origin: origin.clone(), reason: e.to_string() })?;
+            merge(&mut table, own);
+            // Checked after each layer, so that the message can name the one to mend.
+            parse(&table, &origin)?;
+        }
+        for (name, text) in environment {
+            let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX).filter(|path| path.contains("__")) else { continue };
+            let mut value = environment_value(&text);
+            for part in path.to_lowercase().split("__").collect::<Vec<_>>().into_iter().rev() {
+                value = Value::Table(Table::from_iter([(part.to_owned(), value)]));
+            }
+            if let Value::Table(layer) = value {
+                merge(&mut table, layer);
+            }
+            parse(&table, &format!("environment variable {name}"))?;
+        }
+        parse(&table, "the built-in defaults")
+    }
+
+    /// The data directory: as configured, else the person's own.
+    pub fn data_dir(&self) -> Result<PathBuf, ConfigError> {
+        let own = || {
+            let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+            let data = data.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;
+            Some(data.join("intramuros"))
+        };
+        self.data_dir.clone().or_else(own).ok_or(ConfigError::NoDataDirectory)
+    }
+
+    /// Puts the data elsewhere, as `--data-dir` does.
+    pub fn set_data_dir(&mut self, directory: PathBuf) {
+        self.data_dir = Some(directory);
+    }
+
+    /// Where installed models are.
+    pub fn models_dir(&self) -> PathBuf {
+        self.models.dir.clone().unwrap_or_else(intramuros_models::weights::default_models_dir)
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let fail = |field: &str, reason: &str| Err((field.to_owned(), reason.to_owned()));
+        if !(0.0..=1.0).contains(&self.retrieve.dense_weight) {
+            return fail("retrieve.dense_weight", "must lie between 0 and 1");
+        }
+        for (field, value, most) in [
+            ("retrieve.limit", self.retrieve.limit, 100),
+            ("retrieve.candidates", self.retrieve.candidates, 1000),
+            ("answer.max_tokens", self.answer.max_tokens, 100_000),
+            ("answer.passage_tokens", self.answer.passage_tokens, 1_000_000),
+            ("answer.max_question_chars", self.answer.max_question_chars, 100_000),
+        ] {
+            if value == 0 || value > most {
+                return fail(field, &format!("must lie between 1 and {most}"));
+            }
+        }
+        if self.ingest.target_tokens < 32 {
+            return fail("ingest.target_tokens", "must be at least 32");
+        }
+        if self.ingest.timeout_s == 0 || self.ingest.memory_mib < 64 {
+            return fail("ingest", "timeout_s must be at least 1, memory_mib at least 64");
+        }
+        let mut names = BTreeSet::new();
+        for source in &self.sources {
+            if source.name.is_empty() || !names.insert(&source.name) {
+                return fail("sources", &format!("the name `{}` is empty or stands twice", source.name));
+            }
+            // Opening looks at the settings only, not at the place itself.
+            if let Err(error) = intramuros_ingest::source::open(&source.name, &source.kind, source.settings.clone()) {
+                return fail("sources", error.to_string().trim());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse(table: &Table, origin: &str) -> Result<Config, ConfigError> {
+    let field = |field: String, reason: String| ConfigError::Field { origin: origin.to_owned(), field, reason };
+    let config: Config = serde_path_to_error::deserialize(Value::Table(table.clone())).map_err(|error| {
+        let reason = error.inner().to_string();
+        field(error.path().to_string(), reason.trim().to_owned())
+    })?;
+    config.check().map_err(|(name, reason)| field(name, reason))?;
+    Ok(config)
+}
+
+fn merge(base: &mut Table, layer: Table) {
+    for (key, value) in layer {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// A number or a truth value if it reads as one, else a text.
+fn environment_value(text: &str) -> Value {
+    let scalar = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    match scalar {
+        Some(value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+fn optional_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("own.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::load_with(Some(&path), environment)
+    }
+
+    #[test]
+    fn layers_override_each_other() {
+        let config = load("[retrieve]\nlimit = 3\n", &[("INTRAMUROS_RETRIEVE__CANDIDATES", "7")]).unwrap();
+        assert_eq!((config.retrieve.limit, config.retrieve.candidates), (3, 7));
+        assert_eq!(config.models.profile, "starter");
+        assert!(config.sources.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_says_nothing_is_readable_by_nobody() {
+        let config = load("[[sources]]\nname = 'a'\npath = '/a'\n", &[]).unwrap();
+        let settings: intramuros_ingest::source::FolderSettings = config.sources[0].settings.clone().try_into().unwrap();
+        assert!(settings.readers.is_nobody());
+    }
+
+    #[test]
+    fn bad_fields_are_named_with_their_origin() {
+        let error = |text, environment: &[_]| load(text, environment).unwrap_err().to_string();
+        let unknown = error("[retrieve]\nlimits = 3\n", &[]);
+        assert!(unknown.contains("own.toml") && unknown.contains("limits") && unknown.contains("candidates"), "{unknown}");
+        let kind = error("[store]\nkind = 'sqlite'\n", &[]);
+        assert!(kind.contains("store.kind") && kind.contains("edge"), "{kind}");
+        let range = error("[retrieve]\ndense_weight = 2.0\n", &[]);
+        assert!(range.contains("retrieve.dense_weight") && range.contains("between 0 and 1"), "{range}");
+        let variable = error("", &[("INTRAMUROS_ANSWER__MAX_TOKENS", "many")]);
+        assert!(variable.contains("INTRAMUROS_ANSWER__MAX_TOKENS") && variable.contains("max_tokens"), "{variable}");
+        let readers = error("[[sources]]\nname = 'a'\npath = '/a'\nreaders = ['ana']\n", &[]);
+        assert!(readers.contains("source `a`") && readers.contains("group:NAME"), "{readers}");
+        assert!(error("x = [", &[]).contains("not valid TOML"));
+    }
+}

@@ -1,0 +1,306 @@
+//! Brings sources into the index: the ports that sync works through, and which folder belongs to which source.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use intramuros_ingest::access::Acl;
+use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId};
+use intramuros_ingest::format;
+use intramuros_ingest::source::{self, Folder, FolderSettings, Source, SourceError};
+use intramuros_ingest::sync::{
+    self, BoxError, ChunkSink, Embed, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
+};
+use intramuros_ingest::worker::{self, Worker};
+use intramuros_models::Embedder;
+
+use crate::app::{App, AppError};
+use crate::state::StateError;
+use crate::state::jobs::JobEnd;
+use crate::state::ledger::Written;
+use crate::store::VectorStore;
+
+/// The hidden subcommand that serves as a reader process.
+pub const READER_COMMAND: &str = "read-documents";
+
+/// What can keep an ingest from running.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The path does not exist.
+    #[error("cannot ingest {path}: {source}")]
+    Path {
+        /// As given.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It lies inside a source, which alone says who reads it.
+    #[error("{path} lies in the source `{name}`, so --acl cannot say who reads it: put `readers = [\"{example}\"]` into {path}/.access.toml instead")]
+    RightsInside {
+        /// As given.
+        path: String,
+        /// The source.
+        name: String,
+        /// One of the readers given.
+        example: String,
+    },
+    /// Its readers stand in the configuration.
+    #[error("the readers of the source `{name}` stand in the configuration: change them there")]
+    RightsConfigured {
+        /// The source.
+        name: String,
+    },
+    /// A source lies inside it.
+    #[error("{path} holds the folder of the source `{name}` ({root}): documents would be indexed twice; forget that source first with `intramuros documents forget {name}`, or ingest folders beside it")]
+    Overlap {
+        /// As given.
+        path: String,
+        /// The source inside.
+        name: String,
+        /// Its folder.
+        root: String,
+    },
+    /// Nothing to do.
+    #[error("no source is configured and none was ever ingested: name a folder, `intramuros ingest DIR --acl everyone`, or add [[sources]] to the configuration")]
+    NoSources,
+    /// A source's settings or place.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The run itself.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// Below.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The record of sources and jobs.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The reader processes need this program's own file.
+    #[error("cannot start reader processes: {0}")]
+    Reader(std::io::Error),
+}
+
+/// A source to go through, and who reads it by default where that is known.
+pub struct Planned {
+    source: Box<dyn Source + Send>,
+    remember: Option<(PathBuf, Acl)>,
+}
+
+impl Planned {
+    /// Name of the source.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+}
+
+/// All sources: those of the configuration, then the remembered ones.
+pub fn all_sources(app: &App) -> Result<Vec<Planned>, IndexError> {
+    let mut planned = Vec::new();
+    for configured in &app.config().sources {
+        let source = source::open(&configured.name, &configured.kind, configured.settings.clone())?;
+        planned.push(Planned { source, remember: None });
+    }
+    for record in app.wait(app.state().sources())? {
+        planned.push(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None });
+    }
+    if planned.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
+}
+
+/// The source that a path belongs to: a known one, a part of a known one, or a new one, which is remembered.
+pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, IndexError> {
+    let shown = || path.display().to_string();
+    let path = path.canonicalize().map_err(|source| IndexError::Path { path: shown(), source })?;
+
+    for (name, root, readers) in known_folders(app)? {
+        let Ok(root) = root.canonicalize() else { continue };
+        if path != root && root.starts_with(&path) {
+            return Err(IndexError::Overlap { path: shown(), name, root: root.display().to_string() });
+        }
+        let Ok(below) = path.strip_prefix(&root) else { continue };
+        let whole = below.as_os_str().is_empty();
+        let remember = match (acl, &readers) {
+            (None, _) => None,
+            (Some(acl), _) if !whole => {
+                let example = acl.readers().next().map_or_else(|| "everyone".to_owned(), ToString::to_string);
+                return Err(IndexError::RightsInside { path: shown(), name, example });
+            }
+            (Some(_), None) => return Err(IndexError::RightsConfigured { name }),
+            (Some(acl), Some(_)) => Some((root.clone(), acl.clone())),
+        };
+        let source: Box<dyn Source + Send> = match readers {
+            Some(readers) => {
+                let readers = remember.as_ref().map_or(readers, |(_, acl)| acl.clone());
+                folder(&name, &root, readers, &below.to_string_lossy())?
+            }
+            None => configured_part(app, &name, &below.to_string_lossy())?,
+        };
+        return Ok(Planned { source, remember });
+    }
+    let readers = acl.cloned().unwrap_or_default();
+    let name = path.to_string_lossy().into_owned();
+    Ok(Planned { source: folder(&name, &path, readers.clone(), "")?, remember: Some((path, readers)) })
+}
+
+/// Name, folder and, for remembered ones, readers of every folder source.
+fn known_folders(app: &App) -> Result<Vec<(String, PathBuf, Option<Acl>)>, IndexError> {
+    let mut folders = Vec::new();
+    for source in &app.config().sources {
+        if let Some(path) = source.settings.get("path").and_then(toml::Value::as_str) {
+            folders.push((source.name.clone(), PathBuf::from(path), None));
+        }
+    }
+    for record in app.wait(app.state().sources())? {
+        folders.push((record.name, record.root, Some(record.readers)));
+    }
+    Ok(folders)
+}
+
+fn configured_part(app: &App, name: &str, below: &str) -> Result<Box<dyn Source + Send>, IndexError> {
+    let configured = app.config().sources.iter().find(|source| source.name == name);
+    let configured = configured.expect("known_folders lists configured names");
+    let mut settings = configured.settings.clone();
+    if !below.is_empty() {
+        settings.insert("below".into(), below.into());
+    }
+    Ok(source::open(name, &configured.kind, settings)?)
+}
+
+/// A folder, or a single file as the only one of its folder.
+fn folder(name: &str, root: &Path, readers: Acl, below: &str) -> Result<Box<dyn Source + Send>, SourceError> {
+    let mut settings = FolderSettings::new(root);
+    settings.readers = readers;
+    settings.below = below.to_owned();
+    if root.is_file()
+        && let (Some(parent), Some(file)) = (root.parent(), root.file_name())
+    {
+        settings.path = parent.to_owned();
+        settings.below = file.to_string_lossy().into_owned();
+    }
+    Ok(Box::new(Folder::new(name, settings)?))
+}
+
+/// Runs one pass over a source as a recorded job.
+pub fn run(
+    app: &App,
+    planned: &Planned,
+    options: &SyncOptions,
+    events: &mut dyn FnMut(SyncEvent<'_>),
+) -> Result<SyncReport, IndexError> {
+    let name = planned.name();
+    if let Some((root, readers)) = &planned.remember {
+        app.wait(app.state().remember_source(name, root, readers))?;
+    }
+    let embedder = app.embedder()?;
+    let store = app.store()?;
+    let program = std::env::current_exe().map_err(IndexError::Reader)?;
+    let limits = worker::Limits {
+        timeout: Duration::from_secs(app.config().ingest.timeout_s),
+        memory_bytes: app.config().ingest.memory_mib << 20,
+    };
+    let open = || -> Box<sync::Extract> {
+        let mut worker = Worker::new(program.clone(), vec![READER_COMMAND.into()], limits.clone());
+        Box::new(move |raw| worker.extract(raw).map_err(Into::into))
+    };
+    let mut sink = Sink { app, store: store.as_ref(), written: Vec::new() };
+    let ports = Ports {
+        embed: &Passages(embedder),
+        sink: &mut sink,
+        readers: Readers { fingerprint: format::fingerprint(), open: &open },
+    };
+
+    let job = app.wait(app.state().start_job("sync", name))?;
+    let outcome = sync::run(planned.source.as_ref(), ports, options, events);
+    let end = outcome.as_ref().map(|report| serde_json::to_value(report).expect("reports serialise"));
+    app.wait(app.state().end_job(
+        &job,
+        match (&outcome, &end) {
+            (Ok(report), Ok(json)) if report.interrupted => JobEnd::Interrupted(json),
+            (_, Ok(json)) => JobEnd::Done(json),
+            (_, Err(error)) => JobEnd::Failed(&error.to_string()),
+        },
+    ))?;
+    let report = outcome?;
+    if report.changed_anything() {
+        store.optimize().map_err(AppError::from)?;
+    }
+    Ok(report)
+}
+
+/// Takes all documents of a source out of the index and forgets the source.
+pub fn forget(app: &App, source: &str) -> Result<usize, IndexError> {
+    let known = app.wait(app.state().known(source))?;
+    let mut sink = Sink { app, store: app.store()?.as_ref(), written: Vec::new() };
+    let sunk = |error| IndexError::Sync(SyncError::Sink(error));
+    sink.begin(&known, source).map_err(sunk)?;
+    for row in &known {
+        sink.remove(row.id).map_err(sunk)?;
+    }
+    let gone: Vec<Settled> = known.iter().map(|row| Settled::Gone(row.id)).collect();
+    sink.commit(&gone).map_err(sunk)?;
+    app.wait(app.state().forget_source(source))?;
+    Ok(known.len())
+}
+
+/// The embedder as sync's port.
+struct Passages<'a>(&'a dyn Embedder);
+
+impl Embed for Passages<'_> {
+    fn identity(&self) -> &str {
+        self.0.identity()
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.0.max_tokens()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.0.count_tokens(text)
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, BoxError> {
+        Ok(self.0.embed_passages(texts)?)
+    }
+}
+
+/// Store and ledger as sync's port.
+struct Sink<'a> {
+    app: &'a App,
+    store: &'a dyn VectorStore,
+    written: Vec<Written>,
+}
+
+impl ChunkSink for Sink<'_> {
+    fn known(&mut self, source: &str) -> Result<Vec<Known>, BoxError> {
+        Ok(self.app.wait(self.app.state().known(source))?)
+    }
+
+    fn vectors(&mut self, id: DocumentId) -> Result<HashMap<ContentHash, Vec<f32>>, BoxError> {
+        Ok(self.store.vectors(id)?)
+    }
+
+    fn begin(&mut self, documents: &[Known], source: &str) -> Result<(), BoxError> {
+        Ok(self.app.wait(self.app.state().begin(documents, source))?)
+    }
+
+    fn put(&mut self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), BoxError> {
+        self.store.put(document, chunks, vectors)?;
+        self.written.push(Written { document: document.clone(), chunks: chunks.len() });
+        Ok(())
+    }
+
+    fn set_acl(&mut self, id: DocumentId, acl: &Acl) -> Result<(), BoxError> {
+        Ok(self.store.set_acl(id, acl)?)
+    }
+
+    fn remove(&mut self, id: DocumentId) -> Result<(), BoxError> {
+        Ok(self.store.remove(&[id])?)
+    }
+
+    fn commit(&mut self, settled: &[Settled]) -> Result<(), BoxError> {
+        // The index must be on disk before the ledger says so.
+        self.store.flush()?;
+        self.app.wait(self.app.state().settle(settled, &self.written))?;
+        self.written.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Reads of documents. Each takes the caller and filters in the query.
+
+use intramuros_ingest::access::{Acl, Caller};
+use intramuros_ingest::document::DocumentId;
+use serde::Serialize;
+
+use super::{State, StateError, from_json};
+
+/// A document as lists show it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DocumentRecord {
+    /// Its id.
+    pub document_id: DocumentId,
+    /// Name of its source.
+    pub source: String,
+    /// Where it stands in the source.
+    pub path: String,
+    /// The address a person opens.
+    pub uri: String,
+    /// Its title.
+    pub title: String,
+    /// ISO 639-1 code, where known.
+    pub language: Option<String>,
+    /// Pages, for paged formats.
+    pub pages: Option<usize>,
+    /// Its readers; only the local administrator sees them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<Acl>,
+    /// `indexed`, `pending` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Number of chunks.
+    pub chunks: u64,
+    /// When the row last changed, in milliseconds since 1970.
+    pub updated_ms: i64,
+    #[serde(skip)]
+    page_starts: Vec<usize>,
+}
+
+impl DocumentRecord {
+    /// The 1-based page of a character offset, for paged formats.
+    pub fn page_at(&self, offset: usize) -> Option<u32> {
+        let begun = self.page_starts.partition_point(|&start| start <= offset);
+        (!self.page_starts.is_empty()).then(|| begun.max(1) as u32)
+    }
+}
+
+/// A document's row is visible to the local administrator (`$1 IS NULL`), or when it is indexed and one of the caller's
+/// principals (a JSON array) is among its readers.
+const VISIBLE: &str = "SELECT d.id, d.source, d.path, d.uri, d.title, d.language, d.page_starts, d.readers, d.state, d.reason, d.chunks, d.updated_ms
+    FROM documents d
+    WHERE ($1 IS NULL OR (d.state = 'indexed' AND EXISTS (
+        SELECT 1 FROM document_readers r WHERE r.document_id = d.id
+            AND r.principal IN (SELECT value FROM json_each($1)))))";
+
+type Row = (String, String, String, String, String, Option<String>, String, String, String, Option<String>, i64, i64);
+
+/// The caller's principals as the query takes them; `None` is the local administrator, who sees all.
+fn principals(caller: &Caller) -> Option<String> {
+    caller.filter().map(|principals| super::to_json(&principals))
+}
+
+fn record(caller: &Caller, row: Row) -> Result<DocumentRecord, StateError> {
+    let (id, source, path, uri, title, language, page_starts, readers, state, reason, chunks, updated_ms) = row;
+    let page_starts: Vec<usize> = from_json(&page_starts, "list of pages")?;
+    let administrator = matches!(caller, Caller::LocalAdministrator);
+    Ok(DocumentRecord {
+        document_id: id.parse().map_err(|_| StateError::Corrupt { field: "document id" })?,
+        source,
+        path,
+        uri,
+        title,
+        language,
+        pages: (!page_starts.is_empty()).then_some(page_starts.len()),
+        readers: if administrator { Some(from_json(&readers, "list of readers")?) } else { None },
+        state,
+        reason,
+        chunks: chunks.unsigned_abs(),
+        updated_ms,
+        page_starts,
+    })
+}
+
+impl State {
+    /// The documents that the caller may read, by source and path.
+    pub async fn documents(&self, caller: &Caller) -> Result<Vec<DocumentRecord>, StateError> {
+        let sql = visible("ORDER BY d.source, d.path");
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(principals(caller)).fetch_all(&self.pool).await?;
+        rows.into_iter().map(|row| record(caller, row)).collect()
+    }
+
+    /// One document; `None` if there is none with this id or the caller may not read it, which look the same.
+    pub async fn document(&self, caller: &Caller, id: DocumentId) -> Result<Option<DocumentRecord>, StateError> {
+        let sql = visible("AND d.id = $2");
+        let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(principals(caller))
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| record(caller, row)).transpose()
+    }
+
+    /// The extracted text of a document that the caller may read.
+    pub async fn document_text(&self, caller: &Caller, id: DocumentId) -> Result<Option<String>, StateError> {
+        if self.document(caller, id).await?.is_none() {
+            return Ok(None);
+        }
+        let row: Option<(String,)> = sqlx::query_as("SELECT text FROM document_texts WHERE document_id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|(text,)| text))
+    }
+}
+
+/// The filter with what follows it: the only two texts that are ever put together here are constants of this file.
+fn visible(rest: &'static str) -> String {
+    format!("{VISIBLE} {rest}")
+}

@@ -1,0 +1,181 @@
+//! What ingestion has done: the rows that [`intramuros_ingest::sync`] compares a source with.
+
+use intramuros_ingest::access::Acl;
+use intramuros_ingest::document::{ContentHash, Document, DocumentId};
+use intramuros_ingest::sync::{Known, KnownState, Settled};
+use sqlx::{Sqlite, Transaction};
+
+use super::{State, StateError, from_json, now_ms, to_json};
+
+/// What a commit writes of a document beside its ledger row.
+pub struct Written {
+    /// The document, with its text.
+    pub document: Document,
+    /// How many chunks it has.
+    pub chunks: usize,
+}
+
+impl State {
+    /// All rows of a source.
+    pub async fn known(&self, source: &str) -> Result<Vec<Known>, StateError> {
+        type Row = (String, String, String, String, String, String, Option<String>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, path, content_hash, readers, pipeline, state, reason FROM documents WHERE source = $1 ORDER BY path",
+        )
+        .bind(source)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut known = Vec::with_capacity(rows.len());
+        for (id, path, content_hash, readers, pipeline, state, reason) in rows {
+            known.push(Known {
+                id: id.parse().map_err(|_| StateError::Corrupt { field: "document id" })?,
+                path,
+                content_hash: ContentHash(content_hash),
+                acl: from_json(&readers, "list of readers")?,
+                pipeline,
+                state: match state.as_str() {
+                    "indexed" => KnownState::Indexed,
+                    "failed" => KnownState::Failed { reason: reason.unwrap_or_default() },
+                    _ => KnownState::Pending,
+                },
+            });
+        }
+        Ok(known)
+    }
+
+    /// Marks documents as being written; from here until they settle they are shown to nobody but the administrator.
+    pub async fn begin(&self, documents: &[Known], source: &str) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await?;
+        for known in documents {
+            upsert(&mut transaction, known, source, "pending", None).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Settles rows after the index was flushed, with the texts of what was written, in one transaction.
+    pub async fn settle(&self, settled: &[Settled], written: &[Written]) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await?;
+        for settled in settled {
+            match settled {
+                Settled::Row(known) => settle_row(&mut transaction, known).await?,
+                Settled::Gone(id) => {
+                    sqlx::query("DELETE FROM documents WHERE id = $1")
+                        .bind(id.to_string())
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+            }
+        }
+        for written in written {
+            write_document(&mut transaction, written).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Rows of all sources that are not settled, for checks of consistency.
+    pub async fn pending(&self) -> Result<u64, StateError> {
+        let (count,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM documents WHERE state = 'pending'").fetch_one(&self.pool).await?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// Chunks each indexed document should have, by id, for checks of consistency.
+    pub async fn chunk_counts(&self) -> Result<Vec<(DocumentId, u64, Acl)>, StateError> {
+        let rows: Vec<(String, i64, String)> =
+            sqlx::query_as("SELECT id, chunks, readers FROM documents WHERE state = 'indexed' ORDER BY id")
+                .fetch_all(&self.pool)
+                .await?;
+        let mut counts = Vec::with_capacity(rows.len());
+        for (id, chunks, readers) in rows {
+            let id = id.parse().map_err(|_| StateError::Corrupt { field: "document id" })?;
+            counts.push((id, chunks.unsigned_abs(), from_json(&readers, "list of readers")?));
+        }
+        Ok(counts)
+    }
+}
+
+async fn upsert(
+    transaction: &mut Transaction<'_, Sqlite>,
+    known: &Known,
+    source: &str,
+    state: &str,
+    reason: Option<&str>,
+) -> Result<(), StateError> {
+    sqlx::query(
+        "INSERT INTO documents (id, source, path, content_hash, pipeline, readers, state, reason, updated_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (id) DO UPDATE SET content_hash = excluded.content_hash, pipeline = excluded.pipeline,
+             readers = excluded.readers, state = excluded.state, reason = excluded.reason, updated_ms = excluded.updated_ms",
+    )
+    .bind(known.id.to_string())
+    .bind(source)
+    .bind(&known.path)
+    .bind(&known.content_hash.0)
+    .bind(&known.pipeline)
+    .bind(to_json(&known.acl))
+    .bind(state)
+    .bind(reason)
+    .bind(now_ms())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn settle_row(transaction: &mut Transaction<'_, Sqlite>, known: &Known) -> Result<(), StateError> {
+    let id = known.id.to_string();
+    let (state, reason) = match &known.state {
+        KnownState::Indexed => ("indexed", None),
+        KnownState::Failed { reason } => ("failed", Some(reason.as_str())),
+        KnownState::Pending => ("pending", None),
+    };
+    sqlx::query(
+        "UPDATE documents SET content_hash = $2, pipeline = $3, readers = $4, state = $5, reason = $6, updated_ms = $7 WHERE id = $1",
+    )
+    .bind(&id)
+    .bind(&known.content_hash.0)
+    .bind(&known.pipeline)
+    .bind(to_json(&known.acl))
+    .bind(state)
+    .bind(reason)
+    .bind(now_ms())
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query("DELETE FROM document_readers WHERE document_id = $1").bind(&id).execute(&mut **transaction).await?;
+    for reader in known.acl.readers() {
+        sqlx::query("INSERT INTO document_readers (document_id, principal) VALUES ($1, $2)")
+            .bind(&id)
+            .bind(reader.to_string())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    if state == "failed" {
+        sqlx::query("UPDATE documents SET chunks = 0 WHERE id = $1").bind(&id).execute(&mut **transaction).await?;
+        sqlx::query("DELETE FROM document_texts WHERE document_id = $1").bind(&id).execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+async fn write_document(transaction: &mut Transaction<'_, Sqlite>, written: &Written) -> Result<(), StateError> {
+    let document = &written.document;
+    let id = document.id.to_string();
+    sqlx::query("UPDATE documents SET uri = $2, title = $3, language = $4, page_starts = $5, chunks = $6 WHERE id = $1")
+        .bind(&id)
+        .bind(&document.uri)
+        .bind(&document.title)
+        .bind(document.language.map(|language| language.code()))
+        .bind(to_json(&document.page_starts))
+        .bind(written.chunks as i64)
+        .execute(&mut **transaction)
+        .await?;
+    sqlx::query(
+        "INSERT INTO document_texts (document_id, text) VALUES ($1, $2)
+         ON CONFLICT (document_id) DO UPDATE SET text = excluded.text",
+    )
+    .bind(&id)
+    .bind(&document.text)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
