@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod document;
 pub mod format;
 pub mod language;
+pub mod sentence;
 pub mod source;
 pub mod sync;
 pub mod worker;
