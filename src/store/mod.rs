@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod bm25;
 pub mod edge;
+mod point;
 pub mod server;
 
 #[cfg(test)]

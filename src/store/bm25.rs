@@ -1,0 +1,279 @@
+//! BM25 as sparse vectors: text analysis in Spanish and English, term weights of documents and queries.
+//!
+//! A document's vector carries the saturated term frequency of BM25 (Robertson and Zaragoza, *The Probabilistic
+//! Relevance Framework: BM25 and Beyond*, 2009); the store multiplies by the inverse document frequency of its own
+//! collection, so that it stays right as documents come and go. The average length of a document in that formula is a
+//! constant, because a stored vector cannot follow a moving average.
+//!
+//! Analysis: compatibility composition (NFKC, which undoes the ligatures of PDF files), lower case, Unicode words, stop
+//! words, Snowball stemming in the language of the text, then accents off. Stemming needs the accents, so they go
+//! last; `ñ` goes with them: *niño* and *nino* meet, which a person at a foreign keyboard needs more than anybody
+//! needs *año* and *ano* kept apart. Numbers and identifiers such as `SF-86`, `12.3` or `ES-2024/001` are kept whole and
+//! as their parts, never stemmed.
+
+use std::collections::BTreeMap;
+
+use intramuros_ingest::document::Language;
+use rust_stemmers::{Algorithm, Stemmer};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_segmentation::UnicodeSegmentation;
+
+mod stop_words;
+
+/// How fast a repeated term stops counting more.
+const K1: f32 = 1.2;
+/// How much long passages are held back.
+const B: f32 = 0.75;
+/// Terms of an average passage, stop words not counted: a passage of 256 model tokens has about 170 words.
+const AVERAGE_TERMS: f32 = 100.0;
+/// Longer runs of letters and digits are data, not words anybody searches for.
+const LONGEST_TERM: usize = 64;
+
+/// Term weights: `indices` sorted and unique, `values` in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SparseVector {
+    /// Hashes of terms.
+    pub indices: Vec<u32>,
+    /// Their weights.
+    pub values: Vec<f32>,
+}
+
+impl SparseVector {
+    /// Whether no term is left, as of a question of stop words only.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    fn from_weights(weights: BTreeMap<u32, f32>) -> Self {
+        let (indices, values) = weights.into_iter().unzip();
+        Self { indices, values }
+    }
+}
+
+/// Weighs the terms of a passage. Where its language is unknown, the terms of both analyses go in.
+pub fn document(text: &str, language: Option<Language>) -> SparseVector {
+    let mut frequencies: BTreeMap<u32, f32> = BTreeMap::new();
+    let mut length = 0.0;
+    for_each_term(text, language, |terms| {
+        length += 1.0;
+        for term in terms {
+            *frequencies.entry(hash(term)).or_default() += 1.0;
+        }
+    });
+    let norm = K1 * (1.0 - B + B * length / AVERAGE_TERMS);
+    for weight in frequencies.values_mut() {
+        *weight = *weight * (K1 + 1.0) / (*weight + norm);
+    }
+    SparseVector::from_weights(frequencies)
+}
+
+/// Weighs the terms of a question: each once, however often it is said. Where the language is unsure, the terms of both
+/// analyses go in.
+pub fn query(text: &str, language: Option<Language>) -> SparseVector {
+    let mut weights = BTreeMap::new();
+    for_each_term(text, language, |terms| {
+        for term in terms {
+            weights.insert(hash(term), 1.0);
+        }
+    });
+    SparseVector::from_weights(weights)
+}
+
+/// Calls back with the distinct terms of each word or identifier: one, or two where two languages stem it differently.
+fn for_each_term(text: &str, language: Option<Language>, mut each: impl FnMut(&[String])) {
+    let normal: String = text.nfkc().flat_map(char::to_lowercase).collect();
+    let analyzers: Vec<Analyzer> = match language {
+        Some(language) => vec![Analyzer::new(language)],
+        None => vec![Analyzer::new(Language::Spanish), Analyzer::new(Language::English)],
+    };
+    for run in runs(&normal) {
+        if is_identifier(run) && run.len() <= LONGEST_TERM {
+            each(&[fold(run)]);
+        }
+        for part in run.split(is_connector) {
+            for word in part.unicode_words().filter(|word| word.len() <= LONGEST_TERM) {
+                let mut terms: Vec<String> = analyzers.iter().filter_map(|analyzer| analyzer.term(word)).collect();
+                terms.dedup();
+                if !terms.is_empty() {
+                    each(&terms);
+                }
+            }
+        }
+    }
+}
+
+/// Stop words and stemming of one language.
+struct Analyzer {
+    language: Language,
+    stemmer: Stemmer,
+    stop_words: &'static [&'static str],
+}
+
+impl Analyzer {
+    fn new(language: Language) -> Self {
+        let (algorithm, stop_words) = match language {
+            Language::Spanish => (Algorithm::Spanish, stop_words::SPANISH),
+            Language::English => (Algorithm::English, stop_words::ENGLISH),
+        };
+        Self { language, stemmer: Stemmer::create(algorithm), stop_words }
+    }
+
+    /// The term of a lower-case word; `None` for a stop word.
+    fn term(&self, word: &str) -> Option<String> {
+        let folded = fold(word);
+        if self.stop_words.binary_search(&folded.as_str()).is_ok() {
+            return None;
+        }
+        if word.chars().any(|c| c.is_numeric()) {
+            return Some(folded);
+        }
+        Some(match self.language {
+            Language::English => self.stemmer.stem(&folded.replace('’', "'")).into_owned(),
+            Language::Spanish => fold(&self.stemmer.stem(&with_suffix_accent(word))),
+        })
+    }
+}
+
+/// Puts back the accent that the Spanish stemmer needs to see a suffix and that people leave out: `contratacion`.
+fn with_suffix_accent(word: &str) -> String {
+    for (plain, accented) in [("ion", "ión"), ("logia", "logía"), ("logias", "logías")] {
+        if let Some(stem) = word.strip_suffix(plain) {
+            return format!("{stem}{accented}");
+        }
+    }
+    word.to_owned()
+}
+
+/// Takes accents and other marks off, the tilde of `ñ` among them.
+fn fold(word: &str) -> String {
+    if word.is_ascii() {
+        return word.to_owned();
+    }
+    word.nfd().filter(|c| !is_combining_mark(*c)).collect()
+}
+
+/// Stretches of letters and digits with single connectors between them: `es-2024/001`, `ana@example.com`, `pagó`.
+fn runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || is_combining_mark(c) || is_apostrophe(c) || is_connector(c)))
+        .flat_map(split_at_doubled_connectors)
+        .map(|run| run.trim_matches(|c| is_connector(c) || is_apostrophe(c)))
+        .filter(|run| !run.is_empty())
+}
+
+fn split_at_doubled_connectors(run: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut previous_is_connector = false;
+    for (at, c) in run.char_indices() {
+        if is_connector(c) && previous_is_connector {
+            pieces.push(&run[start..at]);
+            start = at;
+        }
+        previous_is_connector = is_connector(c);
+    }
+    pieces.push(&run[start..]);
+    pieces
+}
+
+fn is_connector(c: char) -> bool {
+    matches!(c, '-' | '/' | '.' | ',' | '_' | ':' | '@')
+}
+
+fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '’')
+}
+
+/// Whether a run is worth keeping whole: joined parts with a digit, an at sign or an underscore among them.
+fn is_identifier(run: &str) -> bool {
+    run.contains(is_connector) && run.contains(|c: char| c.is_numeric() || c == '@' || c == '_')
+}
+
+/// A term's place in the vectors: FNV-1a of 64 bits, folded to 32. Stored, so it may never change; two terms that
+/// share a place only add a little noise.
+fn hash(term: &str) -> u32 {
+    let mut state = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in term.bytes() {
+        state = (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    (state ^ (state >> 32)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ES: Option<Language> = Some(Language::Spanish);
+    const EN: Option<Language> = Some(Language::English);
+
+    fn terms(text: &str, language: Option<Language>) -> Vec<String> {
+        let mut all = Vec::new();
+        for_each_term(text, language, |terms| all.extend_from_slice(terms));
+        all
+    }
+
+    #[test]
+    fn stop_words_are_sorted_and_folded() {
+        for list in [stop_words::SPANISH, stop_words::ENGLISH] {
+            assert!(list.is_sorted());
+            assert!(list.iter().all(|word| fold(word) == *word));
+        }
+    }
+
+    #[test]
+    fn spanish_forms_of_a_word_meet() {
+        for (one, other) in [
+            ("niño", "nino"),
+            ("niños", "NIÑO"),
+            ("pagó", "pagar"),
+            ("contratación", "contratar"),
+            ("contratacion", "contratación"),
+            ("vacaciones", "vacación"),
+            ("metodología", "metodologia"),
+        ] {
+            assert_eq!(terms(one, ES), terms(other, ES), "{one} {other}");
+        }
+        assert_eq!(terms("¿Qué es lo que hay?", ES), Vec::<String>::new());
+    }
+
+    #[test]
+    fn english_forms_of_a_word_meet() {
+        for (one, other) in [("policies", "policy"), ("résumé", "resume"), ("employee's", "employees")] {
+            assert_eq!(terms(one, EN), terms(other, EN), "{one} {other}");
+        }
+        assert_eq!(terms("What is the", EN), Vec::<String>::new());
+    }
+
+    #[test]
+    fn identifiers_stay_whole_and_in_parts() {
+        assert_eq!(terms("SF-86", EN), ["sf-86", "sf", "86"]);
+        assert_eq!(terms("ES-2024/001.", ES), ["es-2024/001", "2024", "001"]);
+        assert_eq!(terms("12.3", EN), ["12.3", "12", "3"]);
+        assert_eq!(terms("art. 45", ES), ["art", "45"]);
+        assert_eq!(terms("pagó.Luego", ES), ["pag", "lueg"]);
+        assert_eq!(terms("1--2", EN), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_unsure_text_has_the_terms_of_both_languages_once() {
+        let both = terms("policies contratación sf-86", None);
+        for language in [ES, EN] {
+            for term in terms("policies contratación sf-86", language) {
+                assert_eq!(both.iter().filter(|other| **other == term).count(), 1, "{term}");
+            }
+        }
+        assert!(query("la the", None).indices.len() <= 2);
+    }
+
+    #[test]
+    fn vectors_are_sorted_and_saturate() {
+        let once = document("contrato", ES);
+        let often = document("contrato contrato contrato contrato", ES);
+        assert_eq!(once.indices, often.indices);
+        assert!(often.values[0] > once.values[0] && often.values[0] < K1 + 1.0);
+        let long = document("El contrato de servicios firmado en Madrid vence el 31 de diciembre de 2026", ES);
+        assert!(long.indices.is_sorted_by(|a, b| a < b));
+        assert_eq!(query("contrato, contrato", ES).values, [1.0]);
+        assert!(document("", None).is_empty());
+    }
+}
