@@ -6,6 +6,7 @@ use crate::weights::ModelFiles;
 use crate::{Embedder, ModelError};
 
 pub mod bert;
+mod cpu;
 pub mod llama;
 
 /// Brings an embedder's files to life.
