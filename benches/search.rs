@@ -197,7 +197,7 @@ impl Corpus {
             content_hash: ContentHash::of(path.as_bytes()),
             acl,
             text: String::new(),
-            pages: None,
+            page_starts: Vec::new(),
             path,
         };
         let mut chunks = Vec::new();

@@ -54,7 +54,7 @@ pub(super) fn document_of(
         content_hash: ContentHash::of(path.as_bytes()),
         acl: if acl == "nobody" { Acl::nobody() } else { acl.parse().unwrap() },
         text: texts.join("\n"),
-        pages: None,
+        page_starts: Vec::new(),
     };
     let chunk = |(position, text): (usize, &String)| Chunk {
         position: position as u32,

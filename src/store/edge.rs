@@ -89,7 +89,8 @@ impl EdgeStore {
             broken: AtomicBool::new(false),
         };
         for (field, index) in INDEXED_FIELDS {
-            store.write("index a payload field", 0, convert::create_index(field, index))?;
+            let operation = convert::create_index(field, index);
+            store.apply("index a payload field", disk::OPEN_RESERVE, operation)?;
         }
         Ok(store)
     }
@@ -98,13 +99,18 @@ impl EdgeStore {
         self.shard.as_ref().expect("the shard is there until the store is dropped")
     }
 
-    /// Applies one operation of about `bytes` bytes.
-    fn write(&self, action: &'static str, bytes: u64, operation: UpdateOperation) -> Result<(), StoreError> {
+    /// Applies an operation that writes about `bytes` bytes.
+    fn write(&self, action: &'static str, bytes: usize, operation: UpdateOperation) -> Result<(), StoreError> {
+        self.apply(action, disk::WRITE_RESERVE + disk::COPIES_OF_A_RECORD * bytes as u64, operation)
+    }
+
+    /// Applies an operation if so many bytes are free on the disk.
+    fn apply(&self, action: &'static str, needed: u64, operation: UpdateOperation) -> Result<(), StoreError> {
         let _writing = lock(&self.writing);
         if self.broken.load(Ordering::Relaxed) {
             return Err(engine(action, &"an earlier write failed half-way: start the program again"));
         }
-        disk::check_free(&self.directory, disk::WRITE_RESERVE + disk::COPIES_OF_A_RECORD * bytes)?;
+        disk::check_free(&self.directory, needed)?;
         match catch_unwind(AssertUnwindSafe(|| self.shard().update(operation))) {
             Ok(result) => result.map_err(|error| self.failed(action, &error)),
             Err(_) => {
@@ -130,7 +136,7 @@ impl EdgeStore {
                 records.push(convert::to_engine(point, &self.embedder)?);
             }
             let points = PointOperations::UpsertPoints(PointInsertOperations::PointsList(records));
-            self.write("write chunks", bytes as u64, UpdateOperation::PointOperation(points))?;
+            self.write("write chunks", bytes, UpdateOperation::PointOperation(points))?;
         }
         Ok(())
     }
@@ -147,14 +153,15 @@ impl EdgeStore {
             });
             // Points of an optimised segment are copied whole.
             let bytes = batch.len() * (8 * self.embedder.dimensions + 8192);
-            self.write("change readers", bytes as u64, UpdateOperation::PayloadOperation(operation))?;
+            self.write("change readers", bytes, UpdateOperation::PayloadOperation(operation))?;
         }
         Ok(())
     }
 
     fn delete(&self, filter: Filter) -> Result<(), StoreError> {
-        let operation = PointOperations::DeletePointsByFilter(filter);
-        self.write("delete chunks", 0, UpdateOperation::PointOperation(operation))
+        let operation = UpdateOperation::PointOperation(PointOperations::DeletePointsByFilter(filter));
+        // Deleting must stay possible where nothing else is: it is what makes room.
+        self.apply("delete chunks", disk::OPEN_RESERVE, operation)
     }
 
     /// All records that match, in the order of their ids.
@@ -238,7 +245,8 @@ impl VectorStore for EdgeStore {
             self.set_readers(&ids, &fewer)?;
         }
         self.upsert(&points)?;
-        if held.len() > chunks.len() {
+        // After a crash any positions may be held, so their number says nothing.
+        if !held.is_empty() {
             self.delete(all_of(vec![
                 any_keyword("document_id", [document.id.to_string()]),
                 position_range(chunks.len() as f64, None),

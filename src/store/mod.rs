@@ -145,7 +145,9 @@ pub struct Point {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The collection was made with another embedder.
-    #[error("the index was made by embedder `{index}` and the configuration names `{configured}`: set `models.embedder` back, or index again into an empty data directory or collection")]
+    #[error(
+        "the index was made by embedder `{index}` and the configuration names `{configured}`: set `models.embedder` back, or index again into an empty data directory or collection"
+    )]
     OtherEmbedder {
         /// In the index.
         index: String,
@@ -161,7 +163,9 @@ pub enum StoreError {
         actual: usize,
     },
     /// The disk cannot take more.
-    #[error("no room to write the index in {directory}: {free_mib} MiB are free and at least {needed_mib} MiB are needed; free some space and run the same command again, nothing acknowledged is lost")]
+    #[error(
+        "no room to write the index in {directory}: {free_mib} MiB are free and at least {needed_mib} MiB are needed; free some space and run the same command again, nothing acknowledged is lost"
+    )]
     DiskFull {
         /// Data directory.
         directory: String,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use qdrant_client::QdrantError;
 use qdrant_client::qdrant::{
     CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Distance, FieldType, Modifier,
-    SparseVectorParamsBuilder, SparseVectorsConfigBuilder, Value, VectorParamsBuilder, VectorsConfigBuilder,
+    SparseVectorParamsBuilder, SparseVectorsConfigBuilder, VectorParamsBuilder, VectorsConfigBuilder,
 };
 use serde_json::json;
 
@@ -51,7 +51,7 @@ impl ServerStore {
             "version": VERSION,
             "embedder": { "name": self.embedder.name, "dimensions": self.embedder.dimensions },
         });
-        let metadata: HashMap<String, Value> = HashMap::from([(METADATA.to_owned(), identity.into())]);
+        let metadata = HashMap::from([(METADATA.to_owned(), identity)]);
         let request = CreateCollectionBuilder::new(&self.collection)
             .vectors_config(vectors)
             .sparse_vectors_config(sparse)
