@@ -258,10 +258,10 @@ def make_pdf(meta, blocks, target):
 
     def table(rows):
         data = [[Paragraph(rich(c), head_cell) for c in rows[0]]] + [[Paragraph(rich(c), cell) for c in r] for r in rows[1:]]
-        weights = [max(7, min(34, max(len(r[i]) for r in rows if i < len(r)))) for i in range(len(rows[0]))]
+        weights = [max(9, min(34, max(len(r[i]) for r in rows if i < len(r)))) for i in range(len(rows[0]))]
         made = Table(data, colWidths=[column * w / sum(weights) for w in weights], repeatRows=1, spaceBefore=4, spaceAfter=10)
         made.setStyle(TableStyle([
-            ("BACKGROUND", (0, 0), (-1, 0), blue), ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("FONT", (0, 0), (-1, -1), text_font), ("BACKGROUND", (0, 0), (-1, 0), blue), ("VALIGN", (0, 0), (-1, -1), "TOP"),
             ("ROWBACKGROUNDS", (0, 1), (-1, -1), [colors.white, colors.HexColor("#eef3f8")]),
             ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.HexColor("#b8c4d0")),
         ]))
@@ -305,7 +305,8 @@ def make_pdf(meta, blocks, target):
         usable = height - 2.0 * cm - top
         return [Frame(margin + i * (column + gap), 2.0 * cm, column, usable, 0, 0, 0, 0, id=f"c{i}") for i in range(columns)]
 
-    doc = BaseDocTemplate(str(target), pagesize=A4, title=meta["title"], author=meta["owner"], lang=meta["language"], invariant=1)
+    doc = BaseDocTemplate(str(target), pagesize=A4, title=meta["title"], author=meta["owner"], lang=meta["language"], initialFontName="LSans",
+                          invariant=1)
     if columns == 1:
         doc.addPageTemplates([PageTemplate("all", frames(2.2 * cm), onPage=furniture)])
     else:
