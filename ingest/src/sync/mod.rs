@@ -220,13 +220,18 @@ pub enum Settled {
 
 /// The text that is embedded for a chunk: its document's title and section path, then the chunk itself.
 pub fn embedding_text(title: &str, chunk: &Chunk) -> String {
-    let mut text = String::with_capacity(title.len() + chunk.text.len() + 64);
-    text.push_str(title);
-    for heading in chunk.section.iter().filter(|heading| heading.as_str() != title) {
-        text.push_str(" > ");
-        text.push_str(heading);
-    }
-    text.push('\n');
+    let mut text = embedding_prefix(title, &chunk.section);
     text.push_str(&chunk.text);
     text
+}
+
+/// What stands before the chunk's own text in [`embedding_text`].
+pub fn embedding_prefix(title: &str, section: &[String]) -> String {
+    let mut prefix = title.to_owned();
+    for heading in section.iter().filter(|heading| heading.as_str() != title) {
+        prefix.push_str(" > ");
+        prefix.push_str(heading);
+    }
+    prefix.push('\n');
+    prefix
 }
