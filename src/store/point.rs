@@ -134,7 +134,7 @@ mod tests {
         for point in points_of(&document, &chunks, &vectors, &embedder).unwrap() {
             let payload = payload_of(&point.chunk, &embedder).unwrap();
             assert_eq!(payload["embedder"], "test");
-            assert_eq!(payload["acl"], serde_json::json!(["group:legal", "user:ana"]));
+            assert_eq!(payload["acl"], serde_json::json!(["user:ana", "group:legal"]));
             assert!(INDEXED_FIELDS.iter().all(|(field, _)| payload.contains_key(*field)));
             assert_eq!(chunk_of(payload).unwrap(), point.chunk);
         }

@@ -112,6 +112,8 @@ impl ServerStore {
     fn failed(&self, action: &'static str, error: &QdrantError) -> StoreError {
         // gRPC status codes: unknown, deadline exceeded, permission denied, unavailable, unauthenticated.
         let answered = match error {
+            // The client reports a connection that it cannot make as an internal error.
+            QdrantError::ResponseError { status } if status.message().starts_with("Failed to connect") => false,
             QdrantError::ResponseError { status } => !matches!(status.code() as i32, 2 | 4 | 7 | 14 | 16),
             QdrantError::ConversionError(_) => true,
             _ => false,

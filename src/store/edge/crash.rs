@@ -161,7 +161,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     assert!(acknowledged > 0, "no round lived long enough to acknowledge anything");
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(super) fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).into_iter().flatten() {
         let entry = entry.unwrap();
