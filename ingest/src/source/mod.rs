@@ -101,7 +101,9 @@ pub enum SourceError {
         reason: String,
     },
     /// Its root is not there or cannot be listed.
-    #[error("source `{name}`: folder `{path}` {reason}; nothing was deleted, check the path and that its disk is mounted")]
+    #[error(
+        "source `{name}`: folder `{path}` {reason}; nothing was deleted, check the path and that its disk is mounted"
+    )]
     Root {
         /// Name of the source.
         name: String,

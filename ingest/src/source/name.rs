@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn every_name_comes_back_and_no_two_share_a_text() {
-        let names: [&[u8]; 7] = [b"a.md", "año.md".as_bytes(), b"a\xf1o.md", b"a\\xf1o.md", b"\\", b"\xff\xfe", b"x\\\xff"];
+        let names: [&[u8]; 7] =
+            [b"a.md", "año.md".as_bytes(), b"a\xf1o.md", b"a\\xf1o.md", b"\\", b"\xff\xfe", b"x\\\xff"];
         let mut texts = Vec::new();
         for name in names {
             let text = to_text(OsStr::from_bytes(name)).unwrap();
