@@ -11,6 +11,7 @@ import html
 import io
 import os
 import re
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -111,7 +112,8 @@ def html_body(blocks):
     out = []
     for kind, value in blocks:
         if kind[0] == "h":
-            anchor = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+            plain = unicodedata.normalize("NFD", value.lower()).encode("ascii", "ignore").decode()
+            anchor = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
             out.append(f'<{kind} id="{anchor}">{marked_up(value)}</{kind}>')
         elif kind == "table":
             head = "".join(f"<th scope=\"col\">{marked_up(c)}</th>" for c in value[0])
@@ -225,7 +227,7 @@ def make_pdf(meta, blocks, target):
     from reportlab.lib.units import cm
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.ttfonts import TTFont
-    from reportlab.platypus import (BaseDocTemplate, CondPageBreak, Frame, FrameBreak, ListFlowable, ListItem, NextPageTemplate,
+    from reportlab.platypus import (BaseDocTemplate, Frame, FrameBreak, ListFlowable, ListItem, NextPageTemplate,
                                     PageBreak, PageTemplate, Paragraph, Spacer, Table, TableStyle)
     for name in ("Sans", "Serif", "Mono"):
         if f"L{name}" not in pdfmetrics.getRegisteredFontNames():
@@ -277,7 +279,7 @@ def make_pdf(meta, blocks, target):
         story.append(PageBreak())
     for kind, value in blocks:
         if kind in headings:
-            story += [CondPageBreak(2.6 * cm), Paragraph(rich(value), headings[kind])]
+            story.append(Paragraph(rich(value), headings[kind]))
         elif kind == "table":
             story.append(table(value))
         elif kind in ("ul", "ol"):
