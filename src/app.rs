@@ -14,7 +14,7 @@ use crate::lock::{DataLock, LockError};
 use crate::retrieve::Retriever;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
-use crate::store::server::ServerStore;
+use crate::store::server::{ServerOptions, ServerStore};
 use crate::store::{EmbedderIdentity, StoreError, StoredChunk, VectorStore};
 
 /// An open data directory with all that works on it. Dropping it releases the directory.
@@ -140,7 +140,14 @@ impl App {
         Ok(match kind {
             StoreKind::Edge => Arc::new(EdgeStore::open(&self.data_dir.join("index"), &identity)?),
             StoreKind::Server => {
-                Arc::new(ServerStore::connect(&self.config.store, &identity, self.runtime.clone())?)
+                let settings = &self.config.store;
+                let options = ServerOptions {
+                    url: settings.url.clone(),
+                    api_key: (!settings.api_key.is_empty()).then(|| settings.api_key.clone()),
+                    collection: settings.collection.clone(),
+                    ..ServerOptions::default()
+                };
+                Arc::new(ServerStore::open(&options, self.runtime.clone(), &identity)?)
             }
         })
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use intramuros_ingest::access::Acl;
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId};
-use intramuros_ingest::format;
+use intramuros_ingest::format::{self, FormatError};
 use intramuros_ingest::source::{self, Folder, FolderSettings, Source, SourceError};
 use intramuros_ingest::sync::{
-    self, BoxError, ChunkSink, Embed, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
+    self, BoxError, ChunkSink, Embed, ExtractError, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
 };
-use intramuros_ingest::worker::{self, Worker};
+use intramuros_ingest::worker::{Worker, WorkerOptions};
 use intramuros_models::Embedder;
 
 use crate::app::{App, AppError};
@@ -193,13 +193,17 @@ pub fn run(
     let embedder = app.embedder()?;
     let store = app.store()?;
     let program = std::env::current_exe().map_err(IndexError::Reader)?;
-    let limits = worker::Limits {
-        timeout: Duration::from_secs(app.config().ingest.timeout_s),
-        memory_bytes: app.config().ingest.memory_mib << 20,
-    };
+    let mut reader = WorkerOptions::new(program, [READER_COMMAND]);
+    reader.time_limit = Duration::from_secs(app.config().ingest.timeout_s);
+    reader.memory_limit = app.config().ingest.memory_mib << 20;
     let open = || -> Box<sync::Extract> {
-        let mut worker = Worker::new(program.clone(), vec![READER_COMMAND.into()], limits.clone());
-        Box::new(move |raw| worker.extract(raw).map_err(Into::into))
+        let mut worker = Worker::new(reader.clone());
+        Box::new(move |raw| {
+            worker.extract(raw).map_err(|error| match error {
+                FormatError::Unsupported { .. } => ExtractError::UnknownFormat(error.to_string()),
+                _ => ExtractError::Unreadable(error.to_string()),
+            })
+        })
     };
     let mut sink = Sink { app, store: store.as_ref(), written: Vec::new() };
     let ports = Ports {

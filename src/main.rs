@@ -1,1 +1,7 @@
-fn main() {}
+//! The `intramuros` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    intramuros::cli::main()
+}

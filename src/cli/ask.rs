@@ -1,0 +1,95 @@
+//! `intramuros ask`
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::output::{self, printable};
+use super::{As, Session};
+use crate::answer::{Answer, AnswerEvent, AnswerMode, Ask};
+use crate::app::App;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The question in your own words, Spanish or English; `-` reads it from standard input
+    #[arg(required_unless_present = "batch")]
+    question: Vec<OsString>,
+    /// Answer every line of this file; prints a line of JSON for each, in their order
+    #[arg(long, value_name = "FILE", conflicts_with = "question")]
+    batch: Option<PathBuf>,
+    #[command(flatten)]
+    who: As,
+    /// `generate`: the model writes and each sentence is checked. `extract`: exact quotes only, no generator needed
+    /// [default: `answer.mode` of the configuration, generate]
+    #[arg(long)]
+    mode: Option<AnswerMode>,
+    /// Draw the words at random with this seed instead of taking the likeliest; the same seed gives the same answer
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
+    let questions = super::questions(&args.question, args.batch.as_deref(), &session.config.answer)?;
+    let app = session.app("ask")?;
+    let caller = args.who.caller();
+    for question in questions {
+        let mode = args.mode.unwrap_or(session.config.answer.mode);
+        let ask = Ask { question, mode, seed: args.seed };
+        if session.json || args.batch.is_some() {
+            output::json(&answer(&app, &caller, &ask, &mut |_| true)?)?;
+        } else {
+            let answer = answer(&app, &caller, &ask, &mut print_event)?;
+            println!();
+            print_rest(&answer);
+        }
+    }
+    Ok(())
+}
+
+/// Answers one question with all that the application has.
+pub fn answer(
+    app: &App,
+    caller: &intramuros_ingest::access::Caller,
+    ask: &Ask,
+    listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
+) -> anyhow::Result<Answer> {
+    let page_at = |chunk: &crate::store::StoredChunk, offset: usize| app.page_at(caller, chunk, offset);
+    let answerer = app.answerer(ask.mode == AnswerMode::Generate, &page_at)?;
+    Ok(answerer.ask(caller, ask, listener)?)
+}
+
+/// Prints checked text as it comes; a closed pipe ends the work.
+pub fn print_event(event: AnswerEvent<'_>) -> bool {
+    match event {
+        AnswerEvent::Citation(_) => true,
+        AnswerEvent::Text(text) => {
+            let mut out = std::io::stdout().lock();
+            write!(out, "{}", printable(text)).and_then(|()| out.flush()).is_ok()
+        }
+    }
+}
+
+/// Prints what belongs under the text: sources, what was removed or left out.
+pub fn print_rest(answer: &Answer) {
+    if !answer.citations.is_empty() {
+        println!();
+    }
+    for citation in &answer.citations {
+        let page = citation.page.map_or(String::new(), |page| format!(", page {page}"));
+        println!("[{}] {}{page}", citation.n, printable(&citation.title));
+        println!("    «{}»", printable(&citation.quote).replace('\n', "\n    "));
+        println!("    {}", citation.uri);
+    }
+    if answer.fell_back {
+        println!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
+    } else if !answer.unsupported.is_empty() {
+        println!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));
+    }
+    if !answer.left_out.is_empty() {
+        println!("\n{} found that did not fit into the model's context.", count(answer.left_out.len(), "more passage"));
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,113 @@
+//! `intramuros documents`
+
+use anyhow::bail;
+use clap::Subcommand;
+use intramuros_ingest::document::DocumentId;
+use serde_json::json;
+
+use super::{As, Session, output};
+use crate::index;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    who: As,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List what is indexed, and for the administrator what failed and who reads what (the default)
+    List {
+        #[command(flatten)]
+        who: As,
+    },
+    /// Show one document's record
+    Show {
+        /// Its id
+        id: DocumentId,
+        #[command(flatten)]
+        who: As,
+    },
+    /// Print one document's extracted text, which quotes and offsets refer to
+    Text {
+        /// Its id
+        id: DocumentId,
+        #[command(flatten)]
+        who: As,
+    },
+    /// Take all documents of a source out of the index and forget the source; the files stay
+    Forget {
+        /// Name of the source: for a folder given to `ingest`, its path
+        source: String,
+    },
+}
+
+pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
+    let app = session.app("documents")?;
+    match &args.command {
+        None => list(session, &app, &args.who),
+        Some(Command::List { who }) => list(session, &app, who),
+        Some(Command::Show { id, who }) => {
+            let Some(record) = app.wait(app.state().document(&who.caller(), *id))? else { return no_such(*id) };
+            if session.json {
+                return output::json(&record);
+            }
+            println!("{}\n{}\n{}", output::printable(&record.title), record.uri, record.state);
+            if let Some(reason) = &record.reason {
+                println!("reason: {reason}");
+            }
+            if let Some(readers) = &record.readers {
+                println!("readers: {readers}");
+            }
+            println!("source: {}\npath: {}", output::printable(&record.source), output::printable(&record.path));
+            let language = record.language.as_deref().unwrap_or("unclear");
+            let pages = record.pages.map_or(String::new(), |pages| format!(", {pages} pages"));
+            println!("language: {language}, {} chunks{pages}", record.chunks);
+            Ok(())
+        }
+        Some(Command::Text { id, who }) => {
+            let Some(text) = app.wait(app.state().document_text(&who.caller(), *id))? else { return no_such(*id) };
+            if session.json {
+                return output::json(&json!({ "document_id": id, "text": text }));
+            }
+            println!("{}", output::printable(&text));
+            Ok(())
+        }
+        Some(Command::Forget { source }) => {
+            let known = app.wait(app.state().sources())?.iter().any(|record| record.name == *source)
+                || !app.wait(app.state().known(source))?.is_empty();
+            if !known {
+                bail!("no source `{source}`; `intramuros documents --json` shows the source of each document");
+            }
+            let gone = index::forget(&app, source)?;
+            if session.json {
+                return output::json(&json!({ "forgotten": source, "documents": gone }));
+            }
+            println!("{gone} documents of {} are out of the index", output::printable(source));
+            Ok(())
+        }
+    }
+}
+
+fn list(session: &Session, app: &crate::app::App, who: &As) -> anyhow::Result<()> {
+    let records = app.wait(app.state().documents(&who.caller()))?;
+    if session.json {
+        return output::json(&json!({ "documents": records }));
+    }
+    let mut rows = Vec::with_capacity(records.len());
+    for record in &records {
+        let readers = record.readers.as_ref().map_or(String::new(), ToString::to_string);
+        let state = record.reason.as_ref().map_or_else(|| record.state.clone(), |why| format!("{}: {why}", record.state));
+        let path = output::printable(&record.path);
+        rows.push(vec![record.document_id.to_string(), path, record.chunks.to_string(), readers, state]);
+    }
+    output::table(&["document", "path", "chunks", "readers", "state"], &rows);
+    Ok(())
+}
+
+/// The same for a document that does not exist and one that the caller may not read.
+fn no_such(id: DocumentId) -> anyhow::Result<()> {
+    bail!("no document `{id}` that you can read; `intramuros documents` lists them")
+}

@@ -1,0 +1,52 @@
+//! `intramuros jobs`
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::{Session, output};
+use crate::state::jobs::JobRecord;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Show this run with its figures and failures, in place of the list
+    id: Option<String>,
+    /// Runs to list, newest first
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+}
+
+pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
+    let app = session.app("jobs")?;
+    if let Some(id) = &args.id {
+        let Some(job) = app.wait(app.state().job(id))? else {
+            bail!("no job `{id}`; `intramuros jobs` lists them");
+        };
+        return if session.json { output::json(&job) } else { show(&job) };
+    }
+    let jobs = app.wait(app.state().jobs(args.limit))?;
+    if session.json {
+        return output::json(&json!({ "jobs": jobs }));
+    }
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .map(|job| vec![job.job_id.clone(), job.state.clone(), seconds(job), output::printable(&job.source)])
+        .collect();
+    output::table(&["job", "state", "took", "source"], &rows);
+    Ok(())
+}
+
+fn seconds(job: &JobRecord) -> String {
+    job.finished_ms.map_or(String::new(), |end| format!("{:.1} s", (end - job.started_ms) as f64 / 1000.0))
+}
+
+fn show(job: &JobRecord) -> anyhow::Result<()> {
+    println!("job {} ({}): {} {}", job.job_id, job.kind, job.state, seconds(job));
+    if let Some(report) = &job.report {
+        let report: intramuros_ingest::sync::SyncReport = serde_json::from_value(report.clone())?;
+        print!("{report}");
+    }
+    if let Some(error) = &job.error {
+        println!("error: {error}");
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! Figures over a set of questions with known answers: how often retrieval finds the place and answers hold.
+//!
+//! F1 and exact match are those of SQuAD (Rajpurkar et al. 2016): lower case, without punctuation and articles.
+
+use intramuros_ingest::access::{Acl, Caller};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Answer;
+use crate::retrieve::Found;
+
+/// A line of `questions.jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Question {
+    /// Unique in its file.
+    pub id: String,
+    /// `en` or `es`.
+    pub lang: String,
+    /// As a person asks it.
+    pub question: String,
+    /// Path of the document that answers it, below `docs`.
+    #[serde(default)]
+    pub doc: String,
+    /// The words of that document that answer it.
+    #[serde(default)]
+    pub evidence: String,
+    /// Accepted answers.
+    #[serde(default)]
+    pub answers: Vec<String>,
+    /// Whether any document answers it.
+    pub answerable: bool,
+    /// Who asks; everyone unless said.
+    #[serde(default, rename = "as")]
+    pub principals: Option<String>,
+}
+
+impl Question {
+    /// On whose behalf it is asked.
+    pub fn caller(&self) -> Result<Caller, intramuros_ingest::access::InvalidPrincipal> {
+        let principals: Acl = self.principals.as_deref().map_or(Ok(Acl::nobody()), str::parse)?;
+        Ok(Caller::new(principals.readers().cloned()))
+    }
+}
+
+/// What came of one question.
+pub struct Outcome<'a> {
+    /// The question.
+    pub question: &'a Question,
+    /// Passages, best first, ten at least if there are as many.
+    pub found: Vec<Found>,
+    /// The answer.
+    pub answer: Answer,
+    /// Whether every quote is the stored text, byte for byte, and every sentence of the answer has a citation.
+    pub citations_hold: bool,
+    /// Whole time.
+    pub ms: f64,
+}
+
+/// The figures, as `eval --json` prints them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// How many were asked.
+    pub questions: usize,
+    /// Share of answerable ones whose place is the first hit.
+    #[serde(rename = "hit@1")]
+    pub hit_at_1: f64,
+    /// Share whose place is among the first five.
+    #[serde(rename = "hit@5")]
+    pub hit_at_5: f64,
+    /// Mean of 1 / rank of the place, 0 beyond ten.
+    #[serde(rename = "mrr@10")]
+    pub mrr_at_10: f64,
+    /// Share of answerable ones whose answer text contains an accepted answer.
+    pub contains_gold: f64,
+    /// Mean token F1 of answerable ones.
+    pub answer_f1: f64,
+    /// Share of answerable ones that match exactly.
+    pub exact_match: f64,
+    /// Of those abstained from, the share that has no answer.
+    pub abstain_precision: f64,
+    /// Of those without an answer, the share abstained from.
+    pub abstain_recall: f64,
+    /// Share of answers given whose citations all hold.
+    pub cited_supported: f64,
+    /// Median time of a question in milliseconds.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+}
+
+/// Computes all figures.
+pub fn figures(outcomes: &[Outcome<'_>]) -> Figures {
+    let answerable: Vec<&Outcome<'_>> = outcomes.iter().filter(|outcome| outcome.question.answerable).collect();
+    let abstained = outcomes.iter().filter(|outcome| outcome.answer.abstained).count();
+    let rightly = outcomes.iter().filter(|outcome| outcome.answer.abstained && !outcome.question.answerable).count();
+    let given: Vec<&Outcome<'_>> = outcomes.iter().filter(|outcome| !outcome.answer.abstained).collect();
+    let mean = |value: &dyn Fn(&Outcome<'_>) -> f64| share(answerable.iter().map(|o| value(o)).sum(), answerable.len());
+    let within = |rank: usize| mean(&|o| f64::from(u8::from(rank_of(o).is_some_and(|at| at <= rank))));
+    let mut times: Vec<f64> = outcomes.iter().map(|outcome| outcome.ms).collect();
+    times.sort_by(f64::total_cmp);
+    Figures {
+        questions: outcomes.len(),
+        hit_at_1: within(1),
+        hit_at_5: within(5),
+        mrr_at_10: mean(&|o| rank_of(o).filter(|&rank| rank <= 10).map_or(0.0, |rank| 1.0 / rank as f64)),
+        contains_gold: mean(&|o| best_over(o, contains)),
+        answer_f1: mean(&|o| best_over(o, f1)),
+        exact_match: mean(&|o| best_over(o, exact)),
+        abstain_precision: share(rightly as f64, abstained),
+        abstain_recall: share(rightly as f64, outcomes.len() - answerable.len()),
+        cited_supported: share(given.iter().filter(|o| o.citations_hold).count() as f64, given.len()),
+        p50_ms: percentile(&times, 0.50),
+        p95_ms: percentile(&times, 0.95),
+    }
+}
+
+fn share(part: f64, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part / whole as f64 }
+}
+
+/// The value below which the share `q` of sorted values lies (nearest rank).
+pub fn percentile(sorted: &[f64], q: f64) -> f64 {
+    let rank = (q * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0.0)
+}
+
+/// 1-based rank of the first chunk of the right document that overlaps the evidence and holds an answer.
+fn rank_of(outcome: &Outcome<'_>) -> Option<usize> {
+    let question = outcome.question;
+    let evidence = tokens(&question.evidence);
+    let answers: Vec<Vec<String>> = question.answers.iter().map(|a| tokens(a)).filter(|a| !a.is_empty()).collect();
+    let hit = |found: &&Found| {
+        let text = tokens(&found.chunk.text);
+        let right = found.chunk.uri.ends_with(&uri_tail(&question.doc));
+        right && overlaps(&text, &evidence) && (answers.is_empty() || answers.iter().any(|answer| holds(&text, answer)))
+    };
+    outcome.found.iter().position(|found| hit(&found)).map(|at| at + 1)
+}
+
+/// A document's path as it stands at the end of its `file://` address.
+fn uri_tail(path: &str) -> String {
+    let mut tail = String::from("/");
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            tail.push(char::from(byte));
+        } else {
+            tail.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    tail
+}
+
+/// Whether one holds the other, or the end of one is the beginning of the other by at least eight words.
+fn overlaps(text: &[String], evidence: &[String]) -> bool {
+    const LEAST: usize = 8;
+    if evidence.is_empty() || holds(text, evidence) || holds(evidence, text) {
+        return true;
+    }
+    let most = text.len().min(evidence.len());
+    (LEAST..=most).any(|n| text[text.len() - n..] == evidence[..n] || evidence[evidence.len() - n..] == text[..n])
+}
+
+fn holds(text: &[String], part: &[String]) -> bool {
+    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
+}
+
+fn best_over(outcome: &Outcome<'_>, measure: fn(&[String], &[String]) -> f64) -> f64 {
+    if outcome.answer.abstained {
+        return 0.0;
+    }
+    let given = tokens(&plain(&outcome.answer.answer));
+    outcome.question.answers.iter().map(|gold| measure(&given, &tokens(gold))).fold(0.0, f64::max)
+}
+
+fn contains(given: &[String], gold: &[String]) -> f64 {
+    f64::from(u8::from(holds(given, gold)))
+}
+
+fn exact(given: &[String], gold: &[String]) -> f64 {
+    f64::from(u8::from(!gold.is_empty() && given == gold))
+}
+
+fn f1(given: &[String], gold: &[String]) -> f64 {
+    let mut left = gold.to_vec();
+    let mut common = 0.0;
+    for token in given {
+        if let Some(at) = left.iter().position(|other| other == token) {
+            left.swap_remove(at);
+            common += 1.0;
+        }
+    }
+    if common == 0.0 {
+        return 0.0;
+    }
+    let (precision, recall) = (common / given.len() as f64, common / gold.len() as f64);
+    2.0 * precision * recall / (precision + recall)
+}
+
+/// An answer without its citation marks.
+fn plain(answer: &str) -> String {
+    let mut text = String::new();
+    for (i, part) in answer.split('[').enumerate() {
+        match part.split_once(']') {
+            Some((mark, rest)) if i > 0 && mark.chars().all(|c| c.is_ascii_digit()) => text.push_str(rest),
+            _ => text.push_str(part),
+        }
+    }
+    text
+}
+
+const ARTICLES: &[&str] = &["a", "an", "the", "el", "la", "los", "las", "un", "una", "unos", "unas"];
+
+fn tokens(text: &str) -> Vec<String> {
+    let lower = text.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !ARTICLES.contains(word));
+    words.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        tokens(text)
+    }
+
+    #[test]
+    fn f1_and_exact_match_follow_squad() {
+        assert_eq!(exact(&words("The 23 days."), &words("23 days")), 1.0);
+        assert_eq!(f1(&words("23 working days"), &words("23 days")), 0.8);
+        assert_eq!(contains(&words("It is 23 days a year"), &words("23 days")), 1.0);
+        assert_eq!(f1(&words("nothing"), &words("23 days")), 0.0);
+    }
+
+    #[test]
+    fn overlap_needs_more_than_a_few_shared_words() {
+        let evidence = words("one two three four five six seven eight nine ten");
+        assert!(overlaps(&words("zero one two three four five six seven eight"), &evidence));
+        assert!(!overlaps(&words("zero one two three"), &evidence));
+        assert!(overlaps(&words("three four five"), &evidence));
+    }
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let times: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!((percentile(&times, 0.5), percentile(&times, 0.95)), (10.0, 19.0));
+        assert_eq!(percentile(&[], 0.5), 0.0);
+    }
+
+    #[test]
+    fn marks_do_not_count_as_words() {
+        assert_eq!(plain("Yes [1]. No [12] [x]"), "Yes . No  x]");
+    }
+}

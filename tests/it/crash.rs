@@ -1,0 +1,98 @@
+//! Killed at any moment, the next run brings the index to where an undisturbed one would have.
+
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::Scratch;
+
+const KILLS: u64 = 20;
+
+/// A small generator of the same numbers in every run (Steele, Lea and Flood, "SplitMix", 2014).
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+fn text(number: u64, random: &mut SplitMix) -> String {
+    let mut text = format!("# Procedure {number}\n");
+    for section in 0..3 {
+        text.push_str(&format!("\n## Step {section}\n\n"));
+        for _ in 0..12 {
+            let (amount, days) = (random.below(90_000), random.below(60));
+            text.push_str(&format!("Requests above {amount} euros are reviewed within {days} working days. "));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn verified(scratch: &Scratch) -> Value {
+    scratch.run(["--json", "store", "verify"]).assert_ok().json()
+}
+
+#[test]
+fn killed_twenty_times_the_index_equals_that_of_an_undisturbed_run() {
+    let mut random = SplitMix(2026);
+    let scratch = Scratch::new();
+    for number in 0..60 {
+        scratch.write(&format!("p{}/procedure-{number}.md", number % 5), text(number, &mut random));
+    }
+    let docs = scratch.docs();
+    let mut killed = 0;
+    for round in 0..KILLS {
+        // Between the kills the files go on changing: one rewritten, one deleted, one with other readers.
+        let number = random.below(60);
+        scratch.write(&format!("p{}/procedure-{number}.md", number % 5), text(number, &mut random));
+        if round % 4 == 1 {
+            let readers = if random.below(2) == 0 { "group:legal" } else { "user:ana" };
+            scratch.write(&format!("p{}/.access.toml", random.below(5)), format!("readers = [\"{readers}\"]\n"));
+        }
+        if round % 5 == 2 {
+            let gone = docs.join(format!("p0/procedure-{}.md", 5 * random.below(12)));
+            let _ = std::fs::remove_file(gone);
+        }
+        let args = ["ingest", docs.to_str().unwrap(), "--acl", "everyone"];
+        let mut child = scratch.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(Duration::from_millis(50 + random.below(2500)));
+        // SIGKILL: nothing of the process runs any more.
+        child.kill().unwrap();
+        killed += u64::from(!child.wait().unwrap().success());
+    }
+    assert!(killed >= KILLS / 2, "only {killed} runs were still going when they were killed");
+    scratch.ingest(&["--acl", "everyone"]);
+    let survived = verified(&scratch);
+
+    let undisturbed = Scratch::new();
+    let ran = undisturbed.run(["--json", "ingest", docs.to_str().unwrap(), "--acl", "everyone"]);
+    ran.assert_ok();
+    let fresh = verified(&undisturbed);
+    assert!(fresh["chunks"].as_u64().unwrap() > 100, "{fresh}");
+    assert_eq!(survived, fresh);
+
+    // The digest leaves vectors out; the same question must find the same places with the same scores.
+    let hits = |scratch: &Scratch| scratch.search("requests reviewed within 17 working days", Some("group:legal"));
+    let (a, b) = (hits(&scratch), hits(&undisturbed));
+    let places = |hits: &Value| -> Vec<(String, u64, i64)> {
+        let hits = hits["hits"].as_array().unwrap();
+        let place = |hit: &Value| {
+            let score = (hit["score"].as_f64().unwrap() * 1000.0).round() as i64;
+            (hit["document_id"].as_str().unwrap().to_owned(), hit["start"].as_u64().unwrap(), score)
+        };
+        hits.iter().map(place).collect()
+    };
+    assert_eq!(places(&a), places(&b));
+}

@@ -1,0 +1,8 @@
+//! Tests through the front door: the real binary, real files, the starter models and the embedded store.
+
+mod bad_input;
+mod crash;
+mod harness;
+mod ingest;
+mod models;
+mod rights;
