@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use crate::access::Acl;
 use crate::document::{Chunk, ContentHash, Document, DocumentId, Extracted, RawDocument};
+use crate::format::FormatError;
 use crate::source::SourceError;
 
+mod compare;
+mod group;
 mod pass;
-mod pipeline;
 mod prepare;
+mod queue;
 mod report;
 
 pub use pass::run;
@@ -100,6 +103,20 @@ pub enum ExtractError {
     /// The file is damaged, encrypted, empty or too much for its reader: it is listed as failed.
     #[error("{0}")]
     Unreadable(String),
+    /// The reader came to no end, which need not be the file's fault: it is listed as failed and tried again each time.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+impl From<FormatError> for ExtractError {
+    fn from(error: FormatError) -> Self {
+        let reason = error.to_string();
+        match error {
+            FormatError::Unsupported { .. } => Self::UnknownFormat(reason),
+            FormatError::Crashed { .. } => Self::Stopped(reason),
+            _ => Self::Unreadable(reason),
+        }
+    }
 }
 
 /// Turns one file into text with structure. Each thread of a pass has its own.
