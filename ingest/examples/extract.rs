@@ -29,7 +29,11 @@ fn main() -> std::io::Result<()> {
                 let words = document.text.split_whitespace().count();
                 let (blocks, pages) = (document.blocks.len(), document.page_starts.len());
                 let warnings = document.warnings.join("; ");
-                writeln!(out, "ok\t{milliseconds}\t{}\t{words} words, {blocks} blocks, {pages} pages\t{warnings}", raw.path)?;
+                writeln!(
+                    out,
+                    "ok\t{milliseconds}\t{}\t{words} words, {blocks} blocks, {pages} pages\t{warnings}",
+                    raw.path
+                )?;
             }
             (Ok(document), _) => {
                 writeln!(out, "title: {:?}\nwarnings: {:?}", document.title, document.warnings)?;

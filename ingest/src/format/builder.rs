@@ -113,11 +113,6 @@ impl Builder {
             && self.out.text.ends_with(|c: char| c.is_lowercase() || matches!(c, ',' | '-' | ';'))
     }
 
-    /// Whether nothing was added yet.
-    pub fn is_empty(&self) -> bool {
-        self.out.blocks.is_empty()
-    }
-
     /// Closes the document. `nothing` says what a file without text may be.
     pub fn finish(mut self, nothing: &str) -> Result<Extracted, FormatError> {
         if self.full {

@@ -317,7 +317,9 @@ mod tests {
 
     #[test]
     fn deep_nesting_neither_hangs_nor_overflows() {
-        for text in ["> ".repeat(20_000) + "x", "- ".repeat(20_000) + "x", "[".repeat(50_000) + "x", "*a ".repeat(20_000)] {
+        for text in
+            ["> ".repeat(20_000) + "x", "- ".repeat(20_000) + "x", "[".repeat(50_000) + "x", "*a ".repeat(20_000)]
+        {
             let _ = read(text.as_bytes());
         }
     }

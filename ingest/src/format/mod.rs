@@ -44,7 +44,13 @@ static READERS: [Reader; 5] = [
         read: markdown::read,
     },
     Reader { name: "text", endings: &["txt", "text"], textual: true, version: text::VERSION, read: text::read },
-    Reader { name: "HTML", endings: &["html", "htm", "xhtml"], textual: true, version: html::VERSION, read: html::read },
+    Reader {
+        name: "HTML",
+        endings: &["html", "htm", "xhtml"],
+        textual: true,
+        version: html::VERSION,
+        read: html::read,
+    },
     Reader { name: "PDF", endings: &["pdf"], textual: false, version: pdf::VERSION, read: pdf::read },
     Reader { name: "DOCX", endings: &["docx", "docm"], textual: false, version: docx::VERSION, read: docx::read },
 ];
@@ -120,7 +126,10 @@ fn ending(path: &str) -> String {
 /// Runs a reader and turns a panic of a library under it into an error.
 fn guarded(reader: &Reader, bytes: &[u8]) -> Result<Extracted, FormatError> {
     catch_unwind(AssertUnwindSafe(|| (reader.read)(bytes))).unwrap_or_else(|_| {
-        Err(FormatError::Damaged { format: reader.name.to_owned(), reason: "its structure contradicts itself".to_owned() })
+        Err(FormatError::Damaged {
+            format: reader.name.to_owned(),
+            reason: "its structure contradicts itself".to_owned(),
+        })
     })
 }
 

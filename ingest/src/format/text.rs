@@ -89,7 +89,10 @@ mod tests {
 
     #[test]
     fn structure_of_plain_text() {
-        let out = read(b"Normas\r\n======\r\n\r\nPrimera l\xc3\xadnea\r\nsegunda.\r\n\r\n- uno\r\n  sigue\r\n- dos\r\n1) tres\n").unwrap();
+        let out = read(
+            b"Normas\r\n======\r\n\r\nPrimera l\xc3\xadnea\r\nsegunda.\r\n\r\n- uno\r\n  sigue\r\n- dos\r\n1) tres\n",
+        )
+        .unwrap();
         let blocks: Vec<_> = out.blocks.iter().map(|block| (block.kind, &out.text[block.range.clone()])).collect();
         let expected = [
             (Heading(1), "Normas"),

@@ -243,7 +243,9 @@ impl<'a> Body<'a> {
 
     fn add(&mut self, piece: Piece) {
         match (piece.heading, piece.label) {
-            (Some(level), Some((_, label))) if label != "-" => self.builder.heading(level, &format!("{label} {}", piece.text)),
+            (Some(level), Some((_, label))) if label != "-" => {
+                self.builder.heading(level, &format!("{label} {}", piece.text))
+            }
             (Some(level), _) => self.builder.heading(level, &piece.text),
             (None, Some((depth, label))) => self.builder.item(depth, &label, &piece.text),
             (None, None) => self.builder.paragraph(&piece.text),

@@ -84,7 +84,9 @@ mod tests {
     #[test]
     fn structure_and_what_is_left_out() {
         let item = |level: u8, text: &str| {
-            format!("<w:p><w:pPr><w:numPr><w:ilvl w:val='{level}'/><w:numId w:val='1'/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>")
+            format!(
+                "<w:p><w:pPr><w:numPr><w:ilvl w:val='{level}'/><w:numId w:val='1'/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+            )
         };
         let cell = |inside: &str| format!("<w:tc>{inside}<w:p><w:r><w:t>c</w:t></w:r></w:p></w:tc>");
         let body = format!(
@@ -93,9 +95,14 @@ mod tests {
              <w:ins><w:r><w:t>paga &amp; &#243;k</w:t></w:r></w:ins><w:r><w:rPr><w:vanish/></w:rPr><w:t>oculto</w:t></w:r>\
              <w:r><w:instrText>HYPERLINK</w:instrText><w:br/><w:t>fin</w:t></w:r></w:p>{}{}{}{}\
              <w:tbl><w:tr>{}{}</w:tr><w:tr>{}{}</w:tr></w:tbl>",
-            item(0, "uno"), item(1, "a"), item(1, "b"), item(0, "dos"),
-            cell("<w:tcPr><w:vMerge w:val='restart'/></w:tcPr>"), cell(""),
-            "<w:tc><w:tcPr><w:vMerge/></w:tcPr><w:p/></w:tc>", cell("<w:p><w:r><w:t>más</w:t></w:r></w:p>"),
+            item(0, "uno"),
+            item(1, "a"),
+            item(1, "b"),
+            item(0, "dos"),
+            cell("<w:tcPr><w:vMerge w:val='restart'/></w:tcPr>"),
+            cell(""),
+            "<w:tc><w:tcPr><w:vMerge/></w:tcPr><w:p/></w:tc>",
+            cell("<w:p><w:r><w:t>más</w:t></w:r></w:p>"),
         );
         let notes = "<w:footnotes xmlns:w='w'><w:footnote w:type='separator'><w:p><w:r><w:t>-</w:t></w:r></w:p></w:footnote>\
                      <w:footnote w:id='1'><w:p><w:r><w:t>Nota.</w:t></w:r></w:p></w:footnote></w:footnotes>";

@@ -54,9 +54,14 @@ impl Numbering {
                 "abstractNumId" => {
                     numbering.instances.insert(instance.clone(), value.unwrap_or_default());
                 }
-                "lvl" => level = attribute(&tag, "ilvl").and_then(|level| level.parse().ok()).unwrap_or(0).min(LEVELS - 1),
+                "lvl" => {
+                    level = attribute(&tag, "ilvl").and_then(|level| level.parse().ok()).unwrap_or(0).min(LEVELS - 1)
+                }
                 name @ ("start" | "numFmt" | "lvlText") if !list.is_empty() => {
-                    let levels = numbering.lists.entry(list.clone()).or_insert_with(|| vec![Level { start: 1, ..Level::default() }; LEVELS]);
+                    let levels = numbering
+                        .lists
+                        .entry(list.clone())
+                        .or_insert_with(|| vec![Level { start: 1, ..Level::default() }; LEVELS]);
                     let value = value.unwrap_or_default();
                     match name {
                         "start" => levels[level].start = value.parse().unwrap_or(1),
@@ -128,8 +133,19 @@ fn roman(number: u32) -> String {
         return number.to_string();
     }
     let signs = [
-        (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
-        (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
+        (1000, "m"),
+        (900, "cm"),
+        (500, "d"),
+        (400, "cd"),
+        (100, "c"),
+        (90, "xc"),
+        (50, "l"),
+        (40, "xl"),
+        (10, "x"),
+        (9, "ix"),
+        (5, "v"),
+        (4, "iv"),
+        (1, "i"),
     ];
     let mut left = number;
     let mut out = String::new();

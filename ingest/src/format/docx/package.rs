@@ -84,7 +84,8 @@ impl<'a> Package<'a> {
 
 /// The value of an attribute by its name without prefix.
 pub fn attribute(tag: &quick_xml::events::BytesStart<'_>, key: &str) -> Option<String> {
-    let attribute = tag.attributes().with_checks(false).flatten().find(|attribute| attribute.key.local_name().as_ref() == key)?;
+    let attribute =
+        tag.attributes().with_checks(false).flatten().find(|attribute| attribute.key.local_name().as_ref() == key)?;
     let value: &str = attribute.value.as_ref();
     Some(quick_xml::escape::unescape(value).map_or_else(|_| value.to_owned(), |value| value.into_owned()))
 }
@@ -93,7 +94,8 @@ pub fn attribute(tag: &quick_xml::events::BytesStart<'_>, key: &str) -> Option<S
 fn ole_error(bytes: &[u8]) -> FormatError {
     let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
     if bytes.windows(name.len()).any(|window| window == name) {
-        let mend = "open it in Word with its password, remove the password (File, Info, Protect Document) and save it".to_owned();
+        let mend = "open it in Word with its password, remove the password (File, Info, Protect Document) and save it"
+            .to_owned();
         return FormatError::Encrypted { mend };
     }
     damaged("it is an old binary Word document (.doc): save it as .docx")

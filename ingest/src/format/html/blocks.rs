@@ -19,9 +19,10 @@ pub fn main_content(events: &[Event]) -> &[Event] {
             articles.push(&events[at..=at + element.length + 1]);
         }
     }
-    let only_article = if articles.len() == 1 { articles.pop() } else { None };
     // A main part that is nearly empty is filled by scripts: what the page says elsewhere is then all there is.
-    first_main.or(only_article).filter(|part| letters(part) * 10 >= all).unwrap_or(events)
+    let main = first_main.filter(|part| letters(part) * 10 >= all);
+    let only_article = if articles.len() == 1 { articles.pop() } else { None };
+    main.or(only_article.filter(|part| letters(part) * 2 >= all)).unwrap_or(events)
 }
 
 /// Adds the blocks of some events.
@@ -235,8 +236,40 @@ impl<'e> Walk<'e, '_> {
 fn is_block(name: &str) -> bool {
     matches!(
         name,
-        "address" | "article" | "aside" | "blockquote" | "body" | "caption" | "center" | "details" | "div" | "dl" | "dt"
-            | "fieldset" | "figcaption" | "figure" | "footer" | "form" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "header"
-            | "hgroup" | "hr" | "html" | "legend" | "main" | "p" | "pre" | "section" | "summary" | "tbody" | "tfoot" | "thead"
+        "address"
+            | "article"
+            | "aside"
+            | "blockquote"
+            | "body"
+            | "caption"
+            | "center"
+            | "details"
+            | "div"
+            | "dl"
+            | "dt"
+            | "fieldset"
+            | "figcaption"
+            | "figure"
+            | "footer"
+            | "form"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "h4"
+            | "h5"
+            | "h6"
+            | "header"
+            | "hgroup"
+            | "hr"
+            | "html"
+            | "legend"
+            | "main"
+            | "p"
+            | "pre"
+            | "section"
+            | "summary"
+            | "tbody"
+            | "tfoot"
+            | "thead"
     )
 }

@@ -55,14 +55,27 @@ const VOID: [&str; 14] =
 
 /// Elements whose content is not the document's text.
 const NOT_CONTENT: [&str; 19] = [
-    "script", "style", "noscript", "template", "head", "nav", "button", "select", "datalist", "textarea", "svg", "iframe",
-    "object", "audio", "video", "canvas", "map", "noframes", "dialog",
+    "script", "style", "noscript", "template", "head", "nav", "button", "select", "datalist", "textarea", "svg",
+    "iframe", "object", "audio", "video", "canvas", "map", "noframes", "dialog",
 ];
 
 /// Class and id words by which pages mark their frame.
 const FRAME_WORDS: [&str; 15] = [
-    "nav", "navbar", "navigation", "menu", "breadcrumb", "breadcrumbs", "sidebar", "cookie-banner", "cookie-consent",
-    "skip-link", "site-header", "site-footer", "pagination", "toolbar", "advertisement",
+    "nav",
+    "navbar",
+    "navigation",
+    "menu",
+    "breadcrumb",
+    "breadcrumbs",
+    "sidebar",
+    "cookie-banner",
+    "cookie-consent",
+    "skip-link",
+    "site-header",
+    "site-footer",
+    "pagination",
+    "toolbar",
+    "advertisement",
 ];
 
 /// Balances a piece of HTML.
@@ -219,9 +232,41 @@ impl Balancer {
 fn is_inline(name: &str) -> bool {
     matches!(
         name,
-        "a" | "abbr" | "acronym" | "b" | "bdi" | "bdo" | "big" | "br" | "cite" | "code" | "data" | "del" | "dfn" | "em"
-            | "font" | "i" | "img" | "input" | "ins" | "kbd" | "label" | "mark" | "q" | "s" | "samp" | "small" | "span"
-            | "strike" | "strong" | "sub" | "sup" | "time" | "tt" | "u" | "var" | "wbr"
+        "a" | "abbr"
+            | "acronym"
+            | "b"
+            | "bdi"
+            | "bdo"
+            | "big"
+            | "br"
+            | "cite"
+            | "code"
+            | "data"
+            | "del"
+            | "dfn"
+            | "em"
+            | "font"
+            | "i"
+            | "img"
+            | "input"
+            | "ins"
+            | "kbd"
+            | "label"
+            | "mark"
+            | "q"
+            | "s"
+            | "samp"
+            | "small"
+            | "span"
+            | "strike"
+            | "strong"
+            | "sub"
+            | "sup"
+            | "time"
+            | "tt"
+            | "u"
+            | "var"
+            | "wbr"
     )
 }
 
@@ -232,7 +277,8 @@ fn is_wall(name: &str) -> bool {
 
 /// Keeps what matters of a start tag.
 fn element(name: String, tag: &StartTag<()>) -> Element {
-    let attribute = |key: &str| tag.attributes.get(key.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned());
+    let attribute =
+        |key: &str| tag.attributes.get(key.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned());
     let number = |key: &str, most: usize| {
         attribute(key).and_then(|value| value.trim().parse::<usize>().ok()).unwrap_or(1).clamp(1, most)
     };
@@ -242,7 +288,10 @@ fn element(name: String, tag: &StartTag<()>) -> Element {
         || attribute("aria-hidden").is_some_and(|value| value == "true")
         || style.contains("display:none")
         || style.contains("visibility:hidden");
-    let framing = matches!(role.as_str(), "navigation" | "banner" | "contentinfo" | "search" | "menu" | "menubar" | "complementary");
+    let framing = matches!(
+        role.as_str(),
+        "navigation" | "banner" | "contentinfo" | "search" | "menu" | "menubar" | "complementary"
+    );
     let words = attribute("class").unwrap_or_default() + " " + &attribute("id").unwrap_or_default();
     let block = matches!(name.as_str(), "div" | "ul" | "ol" | "section" | "aside" | "p" | "a" | "table");
     let frame_word = block && words.to_lowercase().split_whitespace().any(|word| FRAME_WORDS.contains(&word));

@@ -8,8 +8,8 @@ use hayro_interpret::hayro_syntax::Pdf;
 use hayro_interpret::hayro_syntax::page::Page;
 use hayro_interpret::kurbo::{Affine, BezPath, Point, Rect, Shape};
 use hayro_interpret::{
-    BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache, InterpreterSettings,
-    Paint, SoftMask, TransformExt, interpret_page,
+    BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache,
+    InterpreterSettings, Paint, SoftMask, TransformExt, interpret_page,
 };
 
 /// The most glyphs kept of one page. A full page of small print has some 10,000.
@@ -31,8 +31,6 @@ pub struct Glyph {
     pub size: f64,
     /// Whether its font is bold.
     pub bold: bool,
-    /// Number of the run it was drawn in: the glyphs of one string operator.
-    pub run: usize,
 }
 
 /// What was seen on one page.
@@ -61,7 +59,12 @@ pub fn collect<'a>(page: &Page<'a>, pdf: &'a Pdf, cache: &InterpreterCache<'a>) 
     let visible = collector.glyphs.len() - collector.invisible;
     let keep_invisible = collector.invisible > visible * 4;
     let cut = collector.glyphs.len() >= MAX_GLYPHS;
-    let glyphs = collector.glyphs.into_iter().filter(|(_, visible)| *visible || keep_invisible).map(|(glyph, _)| glyph).collect();
+    let glyphs = collector
+        .glyphs
+        .into_iter()
+        .filter(|(_, visible)| *visible || keep_invisible)
+        .map(|(glyph, _)| glyph)
+        .collect();
     Seen { glyphs, unreadable: collector.unreadable, pictures: collector.pictures, cut }
 }
 
@@ -76,7 +79,6 @@ struct Collector {
     /// For each open transparency group whether it hides what is in it.
     groups: Vec<bool>,
     pictures: bool,
-    runs: usize,
 }
 
 impl Collector {
@@ -88,7 +90,11 @@ impl Collector {
     fn is_clipped(&self, start: Point, end: Point, size: f64) -> bool {
         // The middle of the letter's body, a third of its size above the baseline, must be inside.
         let along = end - start;
-        let up = if along.hypot() > 0.0 { along.turn_90() / along.hypot() * (-size / 3.0) } else { (0.0, -size / 3.0).into() };
+        let up = if along.hypot() > 0.0 {
+            along.turn_90() / along.hypot() * (-size / 3.0)
+        } else {
+            (0.0, -size / 3.0).into()
+        };
         let middle = start.midpoint(end) + up;
         self.clips.last().is_some_and(|clip| !clip.inflate(size * 0.2, size * 0.2).contains(middle))
     }
@@ -99,10 +105,10 @@ impl<'a> Device<'a> for Collector {
         if self.glyphs.len() >= MAX_GLYPHS {
             return;
         }
-        let visible = !matches!(mode, DrawMode::Invisible) && !self.groups.contains(&true) && !is_transparent(&props.paint);
+        let visible =
+            !matches!(mode, DrawMode::Invisible) && !self.groups.contains(&true) && !is_transparent(&props.paint);
         let bold = run.glyphs().first().is_some_and(|glyph| is_bold(glyph));
         let stretched = has_varying_stretch(run);
-        self.runs += 1;
         for glyph in run.glyphs() {
             let transform = props.transform * glyph.transform();
             let [a, b, c, d, ..] = transform.as_coeffs();
@@ -133,7 +139,7 @@ impl<'a> Device<'a> for Collector {
                 continue;
             }
             self.invisible += usize::from(!visible);
-            self.glyphs.push((Glyph { text, start, end, size, bold, run: self.runs }, visible));
+            self.glyphs.push((Glyph { text, start, end, size, bold }, visible));
         }
     }
 
@@ -179,7 +185,8 @@ fn is_bold(glyph: &DrawnGlyph<'_>) -> bool {
     let DrawnGlyph::Outline(outline) = glyph else { return false };
     let Some(font) = outline.font_data() else { return false };
     let name = font.postscript_name.unwrap_or_default().to_lowercase();
-    font.weight.is_some_and(|weight| weight >= 600) || ["bold", "black", "heavy", "semibold"].iter().any(|word| name.contains(word))
+    font.weight.is_some_and(|weight| weight >= 600)
+        || ["bold", "black", "heavy", "semibold"].iter().any(|word| name.contains(word))
 }
 
 /// Whether a substitute font's glyphs were each stretched to the width that the PDF gives them.

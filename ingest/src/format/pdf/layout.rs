@@ -92,22 +92,29 @@ impl Reading {
         let mut at = 0;
         while at < rows.len() {
             let run = if depth < MAX_DEPTH { find_run(&rows[at..]) } else { None };
-            let Some((length, gutters)) = run else {
+            let Some((mut length, gutters)) = run else {
                 self.line(&rows[at]);
                 at += 1;
                 continue;
             };
             let part = &rows[at..at + length];
             let grid = Grid::new(part, &gutters);
-            if grid.is_table() {
-                self.table(part, &grid);
-            } else {
-                for column in 0..grid.columns {
-                    let inside = |segment: &&Segment| grid.column(segment) == column;
-                    let own = part.iter().map(|row| row.iter().filter(inside).cloned().collect::<Row>());
-                    self.region(own.filter(|row: &Row| !row.is_empty()).collect(), depth + 1);
+            match grid.reading() {
+                // Without its first row the rest may have more columns in common.
+                Across::Table if grid.is_alone(&part[0]) => length = 1,
+                Across::Table => self.table(part, &grid),
+                Across::Lines => length = 1,
+                Across::Columns => {
+                    for column in 0..grid.columns {
+                        let inside = |segment: &&Segment| grid.column(segment) == column;
+                        let own = part.iter().map(|row| row.iter().filter(inside).cloned().collect::<Row>());
+                        self.region(own.filter(|row: &Row| !row.is_empty()).collect(), depth + 1);
+                    }
+                    self.columns += 1;
                 }
-                self.columns += 1;
+            }
+            if length == 1 {
+                self.line(&rows[at]);
             }
             at += length;
         }
@@ -127,17 +134,12 @@ impl Reading {
         }));
     }
 
-    /// Writes a table; rows at its top and bottom that stand in its first column alone are lines around it.
+    /// Writes a table; rows at its bottom that stand in its first column alone are lines below it.
     fn table(&mut self, rows: &[Row], grid: &Grid) {
-        let alone = |row: &Row| row.iter().all(|segment| grid.column(segment) == 0);
-        let first = rows.iter().position(|row| !alone(row)).unwrap_or(0);
-        let last = rows.iter().rposition(|row| !alone(row)).unwrap_or(rows.len() - 1);
-        for row in &rows[..first] {
-            self.line(row);
-        }
+        let last = rows.iter().rposition(|row| !grid.is_alone(row)).unwrap_or(rows.len() - 1);
         let mut table: Vec<Vec<String>> = Vec::new();
         let mut above = f64::NEG_INFINITY;
-        for row in &rows[first..=last] {
+        for row in &rows[..=last] {
             let mut cells = vec![String::new(); grid.columns];
             for segment in row {
                 let cell = &mut cells[grid.column(segment)];
@@ -189,13 +191,13 @@ fn append(row: &mut [String], cells: &[String]) {
 /// A stretch of x that no segment crosses.
 type Gap = (f64, f64);
 
-/// The longest run of rows from the first one on that share a gutter with text on both sides: its length and gutters.
+/// The run of rows from the first one on that shares gutters with most text on both sides: its length and gutters.
 fn find_run(rows: &[Row]) -> Option<(usize, Vec<Gap>)> {
     let all = || rows.iter().take(MAX_RUN).flatten();
     let left = all().map(|segment| segment.x0).fold(f64::INFINITY, f64::min);
     let right = all().map(|segment| segment.x1).fold(f64::NEG_INFINITY, f64::max);
     let mut gaps: Vec<Gap> = vec![(left, right)];
-    let mut best = None;
+    let (mut best, mut best_score) = (None, 0);
     for (at, row) in rows.iter().take(MAX_RUN).enumerate() {
         for segment in row {
             cut(&mut gaps, segment);
@@ -203,9 +205,16 @@ fn find_run(rows: &[Row]) -> Option<(usize, Vec<Gap>)> {
         if gaps.is_empty() {
             break;
         }
-        let gutters: Vec<Gap> = gaps.iter().copied().filter(|gap| is_two_sided(&rows[..=at], *gap)).collect();
-        if !gutters.is_empty() {
-            best = Some((at + 1, gutters));
+        let (mut gutters, mut score) = (Vec::new(), 0);
+        for &gap in &gaps {
+            let rows = text_beside(&rows[..=at], gap);
+            if rows >= 2 {
+                gutters.push(gap);
+                score += rows;
+            }
+        }
+        if score > best_score {
+            (best, best_score) = (Some((at + 1, gutters)), score);
         }
     }
     best
@@ -228,11 +237,21 @@ fn cut(gaps: &mut Vec<Gap>, segment: &Segment) {
     *gaps = left;
 }
 
-/// Whether at least two rows have text on the left of a gap, and two on its right.
-fn is_two_sided(rows: &[Row], (from, to): Gap) -> bool {
-    let on_left = rows.iter().filter(|row| row.iter().any(|segment| segment.x1 <= from + 0.01)).take(2).count();
-    let on_right = rows.iter().filter(|row| row.iter().any(|segment| segment.x0 >= to - 0.01)).take(2).count();
-    on_left == 2 && on_right == 2
+/// How many rows have text on the side of a gap that has fewer of them.
+fn text_beside(rows: &[Row], (from, to): Gap) -> usize {
+    let on_left = rows.iter().filter(|row| row.iter().any(|segment| segment.x1 <= from + 0.01)).count();
+    let on_right = rows.iter().filter(|row| row.iter().any(|segment| segment.x0 >= to - 0.01)).count();
+    on_left.min(on_right)
+}
+
+/// How text on both sides of a gutter is read.
+enum Across {
+    /// One column after the other.
+    Columns,
+    /// Row by row, as cells.
+    Table,
+    /// Row by row, as lines: the gutter is chance.
+    Lines,
 }
 
 /// Rows of segments over the columns between gutters.
@@ -277,15 +296,25 @@ impl Grid {
         self.borders.partition_point(|&border| border <= middle)
     }
 
-    /// Whether the columns are read across, row by row, and not each from top to bottom.
-    fn is_table(&self) -> bool {
+    /// Whether a row has text in the first column only.
+    fn is_alone(&self, row: &Row) -> bool {
+        row.iter().all(|segment| self.column(segment) == 0)
+    }
+
+    /// How the columns are read.
+    fn reading(&self) -> Across {
         let prose = self.prose.iter().filter(|prose| **prose).count();
-        if self.shared < 2 || prose >= 2 {
-            return false;
+        if prose >= 2 {
+            return Across::Columns;
         }
-        // A column beside running text belongs to it row by row only if most of its rows stand on the text's lines.
         let shortest = (0..self.columns).filter(|&column| !self.prose[column]).map(|column| self.filled[column]).min();
-        self.shared * 10 >= shortest.unwrap_or(0) * 6 || self.columns > 2
+        let enough = if self.columns > 2 { 2 } else { 3 };
+        // A column beside running text belongs to it row by row only if most of its rows stand on the text's lines.
+        let aligned = self.shared * 10 >= shortest.unwrap_or(0) * 6;
+        if self.shared >= enough && aligned {
+            return Across::Table;
+        }
+        if prose == 1 { Across::Columns } else { Across::Lines }
     }
 }
 
@@ -319,7 +348,11 @@ mod tests {
         for line in 0..4 {
             let y = 20.0 + 12.0 * f64::from(line);
             segments.push(segment(&format!("left text of a column, {line}"), 0.0, y));
-            segments.push(segment(&format!("right text of a column {line}"), 150.0, y + if line == 3 { 2.0 } else { 0.0 }));
+            segments.push(segment(
+                &format!("right text of a column {line}"),
+                150.0,
+                y + if line == 3 { 2.0 } else { 0.0 },
+            ));
         }
         let out = texts(&read(segments));
         assert!(out[0].starts_with("a title") && out[1..5].iter().all(|line| line.starts_with("left")), "{out:?}");
@@ -329,10 +362,16 @@ mod tests {
     #[test]
     fn tables_are_read_row_by_row_with_wrapped_cells_joined() {
         let segments = vec![
-            segment("Producto", 0.0, 0.0), segment("Precio", 100.0, 0.0), segment("Nota", 200.0, 0.0),
-            segment("Mesa", 0.0, 20.0), segment("120", 100.0, 20.0), segment("con", 200.0, 20.0),
+            segment("Producto", 0.0, 0.0),
+            segment("Precio", 100.0, 0.0),
+            segment("Nota", 200.0, 0.0),
+            segment("Mesa", 0.0, 20.0),
+            segment("120", 100.0, 20.0),
+            segment("con", 200.0, 20.0),
             segment("patas", 200.0, 32.0),
-            segment("Silla", 0.0, 52.0), segment("40", 100.0, 52.0), segment("sin", 200.0, 52.0),
+            segment("Silla", 0.0, 52.0),
+            segment("40", 100.0, 52.0),
+            segment("sin", 200.0, 52.0),
         ];
         assert_eq!(texts(&read(segments)), ["Producto|Precio|Nota/Mesa|120|con patas/Silla|40|sin"]);
     }

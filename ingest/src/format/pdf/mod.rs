@@ -45,24 +45,32 @@ fn first_reader(bytes: &[u8]) -> Result<Extracted, FormatError> {
     }
     let count = pdf.pages().len();
     if count > MAX_PAGES {
-        return Err(FormatError::TooLarge { what: format!("its number of pages, {count},"), limit: MAX_PAGES.to_string() });
+        return Err(FormatError::TooLarge {
+            what: format!("its number of pages, {count},"),
+            limit: MAX_PAGES.to_string(),
+        });
     }
     if count == 0 {
         return Err(damaged("it has no pages"));
     }
     let mut pages = Vec::with_capacity(count);
     let mut pictures = 0;
+    let mut unreadable = 0;
     let cache = InterpreterCache::new();
     for (index, page) in pdf.pages().iter().enumerate() {
         let seen = glyphs::collect(page, &pdf, &cache);
         if seen.cut {
             builder.warn(format!("page {} holds more glyphs than a page can show: the rest was left out", index + 1));
         }
-        if seen.unreadable * 4 > seen.glyphs.len() {
-            builder.warn(format!("page {}: its font does not say which letters it shows", index + 1));
-        }
+        unreadable += usize::from(seen.unreadable * 4 > seen.glyphs.len());
         pictures += usize::from(seen.glyphs.is_empty() && seen.pictures);
-        pages.push(layout::directions(&seen.glyphs));
+        let height = f64::from(page.render_dimensions().1);
+        pages.push(structure::PageText { directions: layout::directions(&seen.glyphs), height });
+    }
+    if unreadable > 0 {
+        builder.warn(format!(
+            "{unreadable} of {count} pages: a font does not say which letters it shows, and these are left out"
+        ));
     }
     if pictures > 0 {
         builder.warn(format!("{pictures} of {count} pages are pictures without text"));
@@ -103,9 +111,14 @@ fn pdf_string(bytes: &[u8]) -> String {
 /// A title as it is, or nothing where a program put a file name or its own name there.
 fn useful_title(title: &str) -> &str {
     let lower = title.trim().to_lowercase();
-    let file = [".doc", ".docx", ".pdf", ".indd", ".xls", ".xlsx", ".ppt", ".pptx", ".tex", ".dvi", ".rtf", ".odt", ".qxd"];
+    let file =
+        [".doc", ".docx", ".pdf", ".indd", ".xls", ".xlsx", ".ppt", ".pptx", ".tex", ".dvi", ".rtf", ".odt", ".qxd"];
     let junk = file.iter().any(|ending| lower.ends_with(ending))
         || lower.starts_with("microsoft word")
         || matches!(lower.as_str(), "untitled" | "title" | "document" | "sin título" | "(anonymous)" | "unknown");
-    if junk || title.chars().filter(|c| c.is_alphabetic()).count() < 2 || title.contains('\u{fffd}') { "" } else { title }
+    if junk || title.chars().filter(|c| c.is_alphabetic()).count() < 2 || title.contains('\u{fffd}') {
+        ""
+    } else {
+        title
+    }
 }

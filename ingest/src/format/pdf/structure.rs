@@ -18,8 +18,16 @@ const HEADING: f64 = 1.15;
 /// The longest heading, in characters.
 const MAX_HEADING: usize = 200;
 
-/// A page: segments for each direction of text, the main one first.
-pub type PageText = Vec<Vec<Segment>>;
+/// How far from the top or bottom edge a running header or footer may stand, as a part of the page's height.
+const FRAME_DEPTH: f64 = 0.13;
+
+/// The text of a page.
+pub struct PageText {
+    /// Segments for each direction of text, the main one first.
+    pub directions: Vec<Vec<Segment>>,
+    /// Its height in points.
+    pub height: f64,
+}
 
 /// Adds all pages of a document.
 pub fn add(mut pages: Vec<PageText>, builder: &mut Builder) {
@@ -49,7 +57,7 @@ impl Body {
     fn of(pages: &[PageText]) -> Self {
         let mut by_size: BTreeMap<i32, usize> = BTreeMap::new();
         let (mut bold, mut all) = (0, 0);
-        for segment in pages.iter().flatten().flatten() {
+        for segment in pages.iter().flat_map(|page| &page.directions).flatten() {
             let letters = segment.text.len();
             *by_size.entry(half_points(segment.size)).or_default() += letters;
             all += letters;
@@ -73,7 +81,7 @@ enum Group {
 /// Groups the lines of a page.
 fn groups(page: PageText) -> Vec<Group> {
     let mut out = Vec::new();
-    for segments in page {
+    for segments in page.directions {
         let items = layout::read(segments);
         let pitches = pitches(&items);
         let mut open: Vec<Line> = Vec::new();
@@ -120,7 +128,9 @@ fn pitches(items: &[Item]) -> HashMap<usize, Column> {
         let column = columns.entry(line.column).or_insert((f64::INFINITY, f64::NEG_INFINITY, Vec::new()));
         column.0 = column.0.min(line.x0);
         column.1 = column.1.max(line.x1);
-        if let Some(above) = above.filter(|above| above.column == line.column && half_points(above.size) == half_points(line.size)) {
+        if let Some(above) =
+            above.filter(|above| above.column == line.column && half_points(above.size) == half_points(line.size))
+        {
             let pitch = (line.y - above.y) / line.size.max(0.1);
             if (0.7..3.0).contains(&pitch) {
                 column.2.push(pitch);
@@ -143,7 +153,8 @@ fn begins_block(open: &[Line], line: &Line, column: &Column) -> bool {
     let gap = (line.y - above.y) / size;
     let ends = above.text.trim_end().ends_with(['.', '!', '?', ':', ';', '»', '”', '"']);
     let short = above.x1 < column.right - 0.2 * (column.right - column.left);
-    let differs = half_points(line.size).abs_diff(half_points(above.size)) > 1 && (line.size / above.size - 1.0).abs() > 0.08;
+    let differs =
+        half_points(line.size).abs_diff(half_points(above.size)) > 1 && (line.size / above.size - 1.0).abs() > 0.08;
     if line.column != above.column || differs || line.bold != above.bold || gap <= 0.0 || gap > 1.35 * column.pitch {
         return true;
     }
@@ -190,9 +201,12 @@ impl Group {
         text
     }
 
-    /// Whether its letters are so few that it can be a heading.
+    /// Whether it is no list item and its letters are so few that it can be a heading.
     fn is_short(&self, lines: usize) -> bool {
         let Self::Lines(own) = self else { return false };
+        if own.first().and_then(|line| first_word(&line.text)).is_some_and(words::is_bullet) {
+            return false;
+        }
         let characters: usize = own.iter().map(|line| line.text.chars().count()).sum();
         let letters = own.iter().flat_map(|line| line.text.chars()).filter(|c| c.is_alphabetic()).count();
         own.len() <= lines && characters <= MAX_HEADING && letters >= 2
@@ -233,56 +247,129 @@ impl Group {
     }
 }
 
-/// Takes running headers, footers and page numbers out: rows at the edge of most pages that differ in digits only.
+/// Takes running headers, footers and page numbers out: rows at the same place near the edge of most pages that are the
+/// same, or the same but for a number that grows from page to page.
 ///
 /// The first of each stays, for it may say what no other place does; page numbers go everywhere.
 fn drop_frames(pages: &mut [PageText]) {
     if pages.len() < MIN_PAGES_WITH_FRAMES {
         return;
     }
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for page in pages.iter() {
-        let keys: HashSet<String> = edges(page).into_iter().map(|(_, key)| key).collect();
+    let edges: Vec<Vec<Edge>> = pages.iter().enumerate().map(|(index, page)| edges(page, index)).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for page in &edges {
+        let keys: HashSet<&str> = page.iter().flat_map(|edge| &edge.keys).map(String::as_str).collect();
         for key in keys {
             *counts.entry(key).or_default() += 1;
         }
     }
     // Left and right pages may differ, so each header may stand on fewer than half of them.
     let least = (pages.len() * 2 / 5).max(3);
-    let mut seen: HashSet<String> = HashSet::new();
-    for page in pages.iter_mut() {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (page, edges) in pages.iter_mut().zip(&edges) {
         let mut gone = Vec::new();
-        for (y, key) in edges(page) {
-            let is_number = key.contains('#') && key.chars().filter(|c| c.is_alphabetic()).count() <= 10;
-            if counts[&key] >= least && (is_number || !seen.insert(key)) {
-                gone.push(y);
+        for edge in edges {
+            let Some(key) = edge.keys.iter().find(|key| counts[key.as_str()] >= least) else { continue };
+            if edge.is_number || !seen.insert(key) {
+                gone.push(edge.y);
             }
         }
-        if let Some(main) = page.first_mut() {
+        let Some(main) = page.directions.first_mut() else { continue };
+        // A page that would have nothing left is not a frame around nothing.
+        if main.iter().any(|segment| !gone.contains(&segment.y)) {
             main.retain(|segment| !gone.contains(&segment.y));
         }
     }
 }
 
-/// The rows at the edges of a page: baseline, and text with its digits made equal.
-fn edges(page: &PageText) -> Vec<(f64, String)> {
-    let Some(main) = page.first() else { return Vec::new() };
+/// A row at the edge of a page.
+struct Edge {
+    y: f64,
+    /// What makes it equal to rows of other pages.
+    keys: Vec<String>,
+    /// Whether it holds little more than a number.
+    is_number: bool,
+}
+
+/// The rows at the edges of a page.
+fn edges(page: &PageText, index: usize) -> Vec<Edge> {
+    let Some(main) = page.directions.first() else { return Vec::new() };
     let rows = layout::rows(main.clone());
-    let inner = FRAME_ROWS..rows.len().saturating_sub(FRAME_ROWS);
-    rows.iter()
-        .enumerate()
-        .filter(|(at, _)| !inner.contains(at))
-        .map(|(_, row)| {
-            let text: Vec<&str> = row.iter().map(|segment| segment.text.as_str()).collect();
-            let mut key = String::new();
-            for c in text.join(" ").to_lowercase().chars() {
-                match c {
-                    _ if c.is_numeric() && key.ends_with('#') => {}
-                    _ if c.is_numeric() => key.push('#'),
-                    _ => key.push(c),
-                }
-            }
-            (row[0].y, key)
+    // White space parts a header from the text below it, which may repeat as well.
+    let parted = |at: &usize| rows[at + 1][0].y - rows[*at][0].y > 1.6 * rows[*at][0].size.max(rows[at + 1][0].size);
+    let last = rows.len().saturating_sub(1);
+    let top = (0..last.min(FRAME_ROWS)).rfind(parted).map_or(0, |at| at + 1);
+    let bottom = (last.saturating_sub(FRAME_ROWS)..last).find(parted).map_or(rows.len(), |at| at + 1);
+    let depth = FRAME_DEPTH * page.height;
+    let above = rows[..top].iter().filter(|row| row[0].y < depth);
+    let below = rows[bottom.max(top)..].iter().filter(|row| row[0].y > page.height - depth);
+    above
+        .chain(below)
+        .map(|row| {
+            let texts: Vec<&str> = row.iter().map(|segment| segment.text.as_str()).collect();
+            let (text, place) = (texts.join(" "), (row[0].y / 4.0).round());
+            let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+            let mut keys = vec![format!("{place} {text}")];
+            keys.extend(page_number_keys(&text, index).into_iter().map(|key| format!("{place} {key}")));
+            Edge { y: row[0].y, keys, is_number: letters <= 10 && text.contains(|c: char| c.is_ascii_digit()) }
         })
         .collect()
+}
+
+/// For each of the first numbers of a row: the row without it, and how far it is from the page's place in the file.
+fn page_number_keys(text: &str, index: usize) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut at = 0;
+    while keys.len() < 4 {
+        let Some(start) = text[at..].find(|c: char| c.is_ascii_digit()).map(|start| at + start) else { break };
+        let end = text[start..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |end| start + end);
+        if let Ok(number) = text[start..end].parse::<i64>()
+            && end - start <= 5
+        {
+            keys.push(format!("{}#{}@{}", &text[..start], &text[end..], number - index as i64));
+        }
+        at = end;
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(text: &str, y: f64) -> Segment {
+        Segment { text: text.to_owned(), x0: 0.0, x1: 100.0, y, size: 10.0, bold: false }
+    }
+
+    #[test]
+    fn running_headers_and_page_numbers_go_and_figures_stay() {
+        let page = |number: usize| {
+            let amount = format!("{},00", (number * 7919) % 1000);
+            let texts = [
+                "Manual".to_owned(),
+                format!("Page {number} of 5"),
+                amount.clone(),
+                "text".to_owned(),
+                amount.clone(),
+                amount,
+            ];
+            let places = [5.0, 15.0, 60.0, 72.0, 84.0, 114.0];
+            let segments = texts.iter().zip(places).map(|(text, y)| segment(text, y)).collect();
+            PageText { directions: vec![segments], height: 120.0 }
+        };
+        let mut pages: Vec<PageText> = (1..=5).map(page).collect();
+        drop_frames(&mut pages);
+        let left: Vec<usize> = pages.iter().map(|page| page.directions[0].len()).collect();
+        assert_eq!(left, [5, 4, 4, 4, 4]);
+        assert_eq!(pages[0].directions[0][0].text, "Manual");
+    }
+
+    #[test]
+    fn a_page_of_one_row_keeps_it() {
+        let mut pages: Vec<PageText> = (1..=5)
+            .map(|number| PageText { directions: vec![vec![segment(&format!("Page {number}"), 0.0)]], height: 800.0 })
+            .collect();
+        drop_frames(&mut pages);
+        assert!(pages.iter().all(|page| page.directions[0].len() == 1));
+    }
 }
