@@ -3,6 +3,8 @@
 //! This crate knows no documents, users, network or vector store. [`catalog`] says which models exist by name,
 //! [`weights`] finds and verifies their files, [`open_embedder`] and [`open_generator`] bring them to life.
 
+use std::sync::{Arc, Weak, mpsc};
+
 use serde::{Deserialize, Serialize};
 
 pub mod arch;
@@ -25,6 +27,21 @@ pub fn open_embedder(files: &weights::ModelFiles) -> Result<Box<dyn Embedder>, M
             Err(ModelError::Invalid { file: files.name.clone(), reason })
         }
     }
+}
+
+/// Brings an installed generator to life; its files come from [`weights::locate`].
+///
+/// # Errors
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator.
+pub fn open_generator(files: &weights::ModelFiles) -> Result<Box<dyn Generator>, ModelError> {
+    let architecture = files.entry.architecture.as_str();
+    if !arch::GENERATORS.contains(&architecture) {
+        let known = arch::GENERATORS.join(", ");
+        let reason = format!("architecture `{architecture}` is no generator; known: {known}");
+        return Err(ModelError::Invalid { file: files.name.clone(), reason });
+    }
+    let path = files.with_extension("gguf")?;
+    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint)?))
 }
 
 /// Turns texts into vectors of unit length.
@@ -147,14 +164,52 @@ pub enum Finish {
 
 /// The events of one generation. Blocks while waiting for the next; dropping it cancels.
 pub struct TokenStream {
-    events: std::sync::mpsc::Receiver<Result<Event, ModelError>>,
+    events: mpsc::Receiver<Result<Event, ModelError>>,
+    /// Lives as long as somebody reads; the writer looks whether it still does.
+    _reader: Arc<()>,
+    ended: bool,
+}
+
+/// The writing end of a [`TokenStream`].
+pub(crate) struct EventSender {
+    events: mpsc::Sender<Result<Event, ModelError>>,
+    reader: Weak<()>,
+}
+
+impl TokenStream {
+    pub(crate) fn channel() -> (EventSender, TokenStream) {
+        let (sender, events) = mpsc::channel();
+        let reader = Arc::new(());
+        let sender = EventSender { events: sender, reader: Arc::downgrade(&reader) };
+        (sender, TokenStream { events, _reader: reader, ended: false })
+    }
+}
+
+impl EventSender {
+    /// Whether the stream still exists.
+    pub(crate) fn is_read(&self) -> bool {
+        self.reader.strong_count() > 0
+    }
+
+    /// Sends an event; nobody being there to read it is no error.
+    pub(crate) fn send(&self, event: Result<Event, ModelError>) {
+        self.events.send(event).ok();
+    }
 }
 
 impl Iterator for TokenStream {
     type Item = Result<Event, ModelError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.events.recv().ok()
+        if self.ended {
+            return None;
+        }
+        let event = self.events.recv().unwrap_or_else(|_| {
+            // A writer that ends without a last event must not look like a complete answer.
+            Err(ModelError::Compute("the generator stopped in the middle of an answer".into()))
+        });
+        self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));
+        Some(event)
     }
 }
 
@@ -206,6 +261,12 @@ pub enum ModelError {
         tokens: usize,
         /// Of the model.
         context: usize,
+    },
+    /// The queue is full.
+    #[error("{waiting} requests wait for the generator already: try again in a few seconds")]
+    Busy {
+        /// In the queue.
+        waiting: usize,
     },
     /// Reading or writing a file failed.
     #[error("{path}: {source}")]

@@ -1,0 +1,131 @@
+//! The small operations between the matrices, each rounding as llama.cpp does.
+
+use rayon::prelude::*;
+
+/// Tokens below which these operations are not worth a second thread.
+const PARALLEL_TOKENS: usize = 8;
+
+/// Divides each row by the root of its mean square and multiplies by weights (RMSNorm, <https://arxiv.org/abs/1910.07467>).
+pub fn rms_norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
+    let columns = weights.len();
+    let rows = output.par_chunks_mut(columns).zip(input.par_chunks(columns));
+    rows.with_min_len(PARALLEL_TOKENS).for_each(|(output, input)| {
+        let mut lanes = [0f64; 8];
+        for part in input.chunks(8) {
+            for (lane, value) in lanes.iter_mut().zip(part) {
+                *lane += f64::from(value * value);
+            }
+        }
+        let mean = (lanes.iter().sum::<f64>() / columns as f64) as f32;
+        let scale = 1.0 / (mean + epsilon).sqrt();
+        for ((output, value), weight) in output.iter_mut().zip(input).zip(weights) {
+            *output = value * scale * weight;
+        }
+    });
+}
+
+/// Computes `silu(gate) * up` for rows that hold the gates first and the ups after them (SwiGLU,
+/// <https://arxiv.org/abs/2002.05202>).
+pub fn swiglu(gates_and_ups: &[f32], width: usize, output: &mut [f32]) {
+    let rows = output.par_chunks_mut(width).zip(gates_and_ups.par_chunks(2 * width));
+    rows.with_min_len(PARALLEL_TOKENS).for_each(|(output, row)| {
+        let (gates, ups) = row.split_at(width);
+        for ((output, gate), up) in output.iter_mut().zip(gates).zip(ups) {
+            *output = gate / (1.0 + exp(-gate)) * up;
+        }
+    });
+}
+
+/// Adds `more` to `values`.
+pub fn add(values: &mut [f32], more: &[f32]) {
+    for (value, more) in values.iter_mut().zip(more) {
+        *value += more;
+    }
+}
+
+/// e to the power of x, to 1.5 units in the last place; 0 below -87, so that the loops around it become vectors.
+///
+/// The polynomial is that of ARM's optimised routines, which ggml uses too (`ggml_v_expf`).
+#[inline]
+pub fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to a whole number
+    const LN2_HIGH: f32 = f32::from_bits(0x3f31_7200);
+    const LN2_LOW: f32 = f32::from_bits(0x35bf_be8e);
+    let clamped = x.clamp(-87.0, 88.0);
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let rest = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, clamped));
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1f32.to_bits()));
+    let square = rest * rest;
+    let upper = f32::from_bits(0x3c07_2010).mul_add(rest, f32::from_bits(0x3d2b_9f17));
+    let middle = f32::from_bits(0x3e2a_af33).mul_add(rest, f32::from_bits(0x3eff_fedb));
+    let series = upper.mul_add(square, middle).mul_add(square, f32::from_bits(0x3f7f_fff6) * rest);
+    let result = power.mul_add(series, power);
+    if x < -87.0 { 0.0 } else { result }
+}
+
+/// Turns pairs of neighbours by an angle that grows with the position (RoPE, <https://arxiv.org/abs/2104.09864>),
+/// pairing 2i with 2i+1 as GGUF files of this family expect.
+pub struct Rope {
+    /// Divides the angle of each pair; from the tensor `rope_freqs`, else ones.
+    divisors: Vec<f32>,
+    step: f32,
+    /// Positions are multiplied by this (linear scaling).
+    scale: f32,
+}
+
+impl Rope {
+    /// For the first `2 * divisors.len()` values of a head.
+    pub fn new(base: f32, scale: f32, divisors: Vec<f32>) -> Self {
+        let dimensions = 2 * divisors.len();
+        Self { divisors, step: base.powf(-2.0 / dimensions as f32), scale }
+    }
+
+    /// Cosine and sine of every pair at a position.
+    pub fn angles(&self, position: usize, output: &mut Vec<(f32, f32)>) {
+        output.clear();
+        let mut angle = position as f32;
+        for divisor in &self.divisors {
+            let (sine, cosine) = (self.scale * (angle / divisor)).sin_cos();
+            output.push((cosine, sine));
+            angle *= self.step;
+        }
+    }
+}
+
+/// Turns one head in place.
+pub fn rotate(head: &mut [f32], angles: &[(f32, f32)]) {
+    for (pair, (cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+        let [a, b] = *pair;
+        *pair = [a * cosine - b * sine, a * sine + b * cosine];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_everywhere() {
+        for i in -8700..=8800 {
+            let x = i as f32 / 100.0;
+            let exact = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - exact).abs() / exact;
+            assert!(error < 3e-7, "exp({x}) is off by {error}");
+        }
+        assert_eq!(exp(-200.0), 0.0);
+        assert_eq!(exp(0.0), 1.0);
+    }
+
+    #[test]
+    fn rope_turns_and_keeps_length() {
+        let rope = Rope::new(10_000.0, 1.0, vec![1.0; 2]);
+        let mut angles = Vec::new();
+        rope.angles(3, &mut angles);
+        let mut head = [1.0, 0.0, 0.0, 2.0];
+        rotate(&mut head, &angles);
+        assert!((head[0] - 3f32.cos()).abs() < 1e-6 && (head[1] - 3f32.sin()).abs() < 1e-6);
+        assert!((head[2].hypot(head[3]) - 2.0).abs() < 1e-6);
+        assert!((head[3] - 2.0 * 0.03f32.cos()).abs() < 1e-6);
+    }
+}

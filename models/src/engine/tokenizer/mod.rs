@@ -1,0 +1,218 @@
+//! Text to tokens and back, by the vocabulary that the GGUF file carries.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `byte_level` | byte-level BPE (`gpt2` in GGUF): Llama 3, SmolLM, Qwen, … |
+//! | `sentence_piece` | SentencePiece by scores (`llama` in GGUF): Llama 2, TinyLlama, Mistral, … |
+
+mod byte_level;
+mod sentence_piece;
+
+use std::collections::HashSet;
+
+use self::byte_level::ByteLevel;
+use self::sentence_piece::SentencePiece;
+use super::gguf::Gguf;
+
+/// Codes that GGUF files give to kinds of tokens (`llama_token_type`).
+mod kind {
+    pub const UNKNOWN: u64 = 2;
+    pub const CONTROL: u64 = 3;
+    pub const USER_DEFINED: u64 = 4;
+    pub const BYTE: u64 = 6;
+}
+
+/// Control tokens that end a turn in one or another model, as llama.cpp knows them.
+const END_TOKENS: &[&str] = &[
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "</s>",
+];
+
+/// The tokenizer of a GGUF file.
+pub struct Tokenizer {
+    model: Model,
+    tokens: Vec<Token>,
+    /// Texts that stand for one token wherever they occur in a prompt, longest first.
+    specials: Vec<(String, u32)>,
+    /// Whether a byte begins one of them.
+    special_starts: [bool; 256],
+    ends: HashSet<u32>,
+    begin: Option<u32>,
+    end: Option<u32>,
+    add_begin: bool,
+}
+
+enum Model {
+    ByteLevel(Box<ByteLevel>),
+    SentencePiece(SentencePiece),
+}
+
+/// A token as the file lists it.
+struct Token {
+    text: String,
+    /// What it adds to an answer; nothing for control tokens.
+    bytes: Vec<u8>,
+}
+
+impl Tokenizer {
+    /// Reads the `tokenizer.ggml` metadata.
+    pub fn read(gguf: &Gguf<'_>) -> Result<Self, String> {
+        let listed = gguf.array("tokenizer.ggml.tokens").ok_or("its metadata lack `tokenizer.ggml.tokens`")?;
+        let texts: Vec<String> = listed
+            .iter()
+            .map(|value| value.text().map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or("`tokenizer.ggml.tokens` holds something other than texts")?;
+        let kinds: Vec<u64> = match gguf.array("tokenizer.ggml.token_type") {
+            None => vec![1; texts.len()],
+            Some(kinds) if kinds.len() == texts.len() => {
+                kinds.iter().map(|kind| kind.unsigned().unwrap_or(1)).collect()
+            }
+            Some(kinds) => return Err(format!("it lists {} tokens and {} token types", texts.len(), kinds.len())),
+        };
+        let default_begin = match gguf.text("tokenizer.ggml.model") {
+            Some("gpt2") => false,
+            Some("llama") => true,
+            Some(other) => return Err(format!("its tokenizer is `{other}`; known: gpt2, llama")),
+            None => return Err("its metadata lack `tokenizer.ggml.model`".into()),
+        };
+        let model = if default_begin {
+            Model::SentencePiece(SentencePiece::read(gguf, &texts, &kinds)?)
+        } else {
+            Model::ByteLevel(Box::new(ByteLevel::read(gguf, &texts)?))
+        };
+
+        let mut tokens = Vec::with_capacity(texts.len());
+        let mut specials = Vec::new();
+        let mut ends = HashSet::new();
+        for (id, (text, kind)) in texts.into_iter().zip(&kinds).enumerate() {
+            let bytes = match (*kind, &model) {
+                (kind::CONTROL | kind::UNKNOWN, _) => Vec::new(),
+                (kind::USER_DEFINED, _) => text.as_bytes().to_vec(),
+                (_, Model::ByteLevel(model)) => model.bytes(&text),
+                (kind, Model::SentencePiece(_)) => sentence_piece::bytes(&text, kind == kind::BYTE),
+            };
+            if matches!(*kind, kind::CONTROL | kind::UNKNOWN | kind::USER_DEFINED) && !text.is_empty() {
+                specials.push((text.clone(), id as u32));
+            }
+            if *kind == kind::CONTROL && END_TOKENS.contains(&text.as_str()) {
+                ends.insert(id as u32);
+            }
+            tokens.push(Token { text, bytes });
+        }
+        specials.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
+        let mut special_starts = [false; 256];
+        for (special, _) in &specials {
+            special_starts[special.as_bytes()[0] as usize] = true;
+        }
+        let id = |name: &str| {
+            let id = u32::try_from(gguf.unsigned(&format!("tokenizer.ggml.{name}_token_id"))?).ok()?;
+            ((id as usize) < tokens.len()).then_some(id)
+        };
+        ends.extend([id("eos"), id("eot"), id("eom")].into_iter().flatten());
+        let (begin, end) = (id("bos"), id("eos"));
+        let add_begin = gguf.bool("tokenizer.ggml.add_bos_token").unwrap_or(default_begin);
+        Ok(Self { model, tokens, specials, special_starts, ends, begin, end, add_begin })
+    }
+
+    /// How many tokens there are.
+    pub fn vocabulary(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The tokens of a prompt: special tokens honoured, and the token that begins a text put first where the model
+    /// wants it and the prompt has not got it.
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>, String> {
+        let mut tokens = self.encode(prompt)?;
+        if let Some(begin) = self.begin
+            && self.add_begin
+            && tokens.first() != Some(&begin)
+        {
+            tokens.insert(0, begin);
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of a text, special tokens honoured, none added.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
+        let mut tokens = Vec::new();
+        let mut rest = text;
+        let mut at_start = true;
+        while !rest.is_empty() {
+            let found = self.first_special(rest);
+            let plain = found.map_or(rest, |(start, _)| &rest[..start]);
+            if !plain.is_empty() {
+                match &self.model {
+                    Model::ByteLevel(model) => model.encode(plain, &mut tokens)?,
+                    Model::SentencePiece(model) => model.encode(plain, at_start, &mut tokens),
+                }
+            }
+            let Some((start, (special, id))) = found else { break };
+            tokens.push(*id);
+            rest = &rest[start + special.len()..];
+            at_start = true;
+        }
+        Ok(tokens)
+    }
+
+    fn first_special(&self, text: &str) -> Option<(usize, &(String, u32))> {
+        for (start, byte) in text.bytes().enumerate() {
+            if !self.special_starts[byte as usize] {
+                continue;
+            }
+            let rest = &text.as_bytes()[start..];
+            if let Some(special) = self.specials.iter().find(|(special, _)| rest.starts_with(special.as_bytes())) {
+                return Some((start, special));
+            }
+        }
+        None
+    }
+
+    /// Breaks up what would be read as a special token, so that a document cannot end the turn it stands in: a space goes
+    /// after the first character of each.
+    pub fn disarm(&self, text: &str) -> String {
+        let mut output = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((start, (special, _))) = self.first_special(rest) {
+            let first = special.chars().next().map_or(0, char::len_utf8);
+            output.push_str(&rest[..start + first]);
+            if special.len() > first {
+                output.push(' ');
+            }
+            rest = &rest[start + first..];
+        }
+        output.push_str(rest);
+        output
+    }
+
+    /// What a token adds to an answer; nothing for control tokens.
+    pub fn bytes(&self, token: u32) -> &[u8] {
+        self.tokens.get(token as usize).map_or(&[], |token| &token.bytes)
+    }
+
+    /// Whether a token ends the model's turn.
+    pub fn is_end(&self, token: u32) -> bool {
+        self.ends.contains(&token)
+    }
+
+    /// The text of the token that begins a text, for chat templates.
+    pub fn begin_text(&self) -> &str {
+        self.text(self.begin)
+    }
+
+    /// The text of the token that ends a text, for chat templates.
+    pub fn end_text(&self) -> &str {
+        self.text(self.end)
+    }
+
+    fn text(&self, token: Option<u32>) -> &str {
+        token.map_or("", |token| &self.tokens[token as usize].text)
+    }
+}

@@ -1,0 +1,200 @@
+//! One thread owns the network; requests come over a bounded channel, events go back over another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Instant;
+
+use super::Network;
+use super::output::{Output, Shown};
+use super::sampler::Sampler;
+use super::tokenizer::Tokenizer;
+use crate::{Event, EventSender, Finish, ModelError, Sampling, Summary, TokenStream};
+
+/// Requests that may wait.
+const QUEUE: usize = 32;
+
+/// Tokens of a prompt that are computed before it is looked whether the reader is still there.
+const PREFILL_BLOCK: usize = 256;
+
+/// Hands requests to the thread that owns the network. The thread ends when the last handle has gone.
+#[derive(Clone)]
+pub struct Worker {
+    jobs: SyncSender<Job>,
+}
+
+/// One answer to write.
+pub struct Task {
+    /// Tokens of the prompt; at least one, and fewer than the context holds.
+    pub prompt: Vec<u32>,
+    /// At most this many tokens are written.
+    pub max_tokens: usize,
+    /// How they are chosen.
+    pub sampling: Sampling,
+    /// Texts that end the answer.
+    pub stop: Vec<String>,
+}
+
+struct Job {
+    task: Task,
+    events: EventSender,
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`ModelError::Compute`] when the system gives no threads.
+    pub fn start(network: Box<dyn Network>, tokenizer: Arc<Tokenizer>) -> Result<Self, ModelError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("generator-{index}"))
+            .build()
+            .map_err(|error| ModelError::Compute(format!("no threads for the generator: {error}")))?;
+        let (jobs, queue) = sync_channel(QUEUE);
+        let mut owner = Owner { network, tokenizer, cached: Vec::new(), scores: Vec::new() };
+        std::thread::Builder::new()
+            .name("generator".into())
+            .spawn(move || owner.serve(&queue, &pool))
+            .map_err(|error| ModelError::Compute(format!("no thread for the generator: {error}")))?;
+        Ok(Self { jobs })
+    }
+
+    /// Queues a request.
+    ///
+    /// # Errors
+    /// [`ModelError::Busy`] when too many wait already.
+    pub fn submit(&self, task: Task) -> Result<TokenStream, ModelError> {
+        let (events, stream) = TokenStream::channel();
+        match self.jobs.try_send(Job { task, events }) {
+            Ok(()) => Ok(stream),
+            Err(TrySendError::Full(_)) => Err(ModelError::Busy { waiting: QUEUE }),
+            Err(TrySendError::Disconnected(_)) => Err(ModelError::Compute("the generator's thread has ended".into())),
+        }
+    }
+}
+
+/// What the thread owns.
+struct Owner {
+    network: Box<dyn Network>,
+    tokenizer: Arc<Tokenizer>,
+    /// The tokens whose keys and values the network holds, from position 0 on.
+    cached: Vec<u32>,
+    scores: Vec<f32>,
+}
+
+/// Why an answer ends before its time.
+enum Interrupt {
+    /// Nobody reads it any more.
+    Cancelled,
+    /// Something failed.
+    Failed(ModelError),
+}
+
+impl From<ModelError> for Interrupt {
+    fn from(error: ModelError) -> Self {
+        Interrupt::Failed(error)
+    }
+}
+
+impl Owner {
+    fn serve(&mut self, queue: &Receiver<Job>, pool: &rayon::ThreadPool) {
+        while let Ok(Job { task, events }) = queue.recv() {
+            if !events.is_read() {
+                continue;
+            }
+            // The network's own threads compute; running the whole answer on one of them saves waking it every time.
+            let run = AssertUnwindSafe(|| pool.install(|| self.run(task, &events)));
+            match catch_unwind(run) {
+                Ok(Ok(summary)) => events.send(Ok(Event::Done(summary))),
+                Ok(Err(Interrupt::Cancelled)) => {}
+                Ok(Err(Interrupt::Failed(error))) => {
+                    self.cached.clear();
+                    events.send(Err(error));
+                }
+                Err(_) => {
+                    self.cached.clear();
+                    events.send(Err(ModelError::Compute(
+                        "the generator met an error of its own; the log of this process says where".into(),
+                    )));
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, task: Task, events: &EventSender) -> Result<Summary, Interrupt> {
+        let start = Instant::now();
+        let cached_tokens = self.prefill(&task.prompt, events)?;
+        let prefill_ms = start.elapsed().as_secs_f64() * 1000.0;
+        let mut summary = Summary {
+            finish: Finish::Length,
+            prompt_tokens: task.prompt.len(),
+            cached_tokens,
+            completion_tokens: 0,
+            prefill_ms,
+            decode_ms: 0.0,
+        };
+        let start = Instant::now();
+        let mut sampler = Sampler::new(task.sampling);
+        let mut output = Output::new(task.stop);
+        while summary.completion_tokens < task.max_tokens {
+            let token = sampler.choose(&self.scores)?;
+            if self.tokenizer.is_end(token) {
+                summary.finish = Finish::Stop;
+                break;
+            }
+            summary.completion_tokens += 1;
+            match output.push(self.tokenizer.bytes(token)) {
+                Shown::Text(text) => show(events, text)?,
+                Shown::Stopped(text) => {
+                    show(events, text)?;
+                    summary.finish = Finish::Stop;
+                    summary.decode_ms = start.elapsed().as_secs_f64() * 1000.0;
+                    return Ok(summary);
+                }
+            }
+            let position = self.cached.len();
+            let more = summary.completion_tokens < task.max_tokens && position < self.network.context_length();
+            if !more {
+                break;
+            }
+            self.network.forward(&[token], position, Some(&mut self.scores))?;
+            self.cached.push(token);
+        }
+        show(events, output.finish())?;
+        summary.decode_ms = start.elapsed().as_secs_f64() * 1000.0;
+        Ok(summary)
+    }
+
+    /// Computes the prompt as far as it is not cached and leaves the scores of its last token; the number of tokens
+    /// that were cached comes back. A token's keys and values depend on what stands before it alone, so the longest
+    /// common beginning with the last prompt and answer can stay.
+    fn prefill(&mut self, prompt: &[u32], events: &EventSender) -> Result<usize, Interrupt> {
+        let common = self.cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        // The last token's scores are needed, so it is always computed.
+        let reused = common.min(prompt.len().saturating_sub(1));
+        self.cached.truncate(reused);
+        while self.cached.len() < prompt.len() {
+            if !events.is_read() {
+                return Err(Interrupt::Cancelled);
+            }
+            let position = self.cached.len();
+            let end = prompt.len().min(position + PREFILL_BLOCK);
+            let scores = (end == prompt.len()).then_some(&mut self.scores);
+            self.network.forward(&prompt[position..end], position, scores)?;
+            self.cached.extend_from_slice(&prompt[position..end]);
+        }
+        Ok(reused)
+    }
+}
+
+fn show(events: &EventSender, text: String) -> Result<(), Interrupt> {
+    if !events.is_read() {
+        return Err(Interrupt::Cancelled);
+    }
+    if !text.is_empty() {
+        events.send(Ok(Event::Text(text)));
+    }
+    Ok(())
+}
