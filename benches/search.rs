@@ -1,7 +1,7 @@
 //! Search in the embedded store over many chunks: `cargo bench --bench search [-- CHUNKS]` (50,000 if not said).
 //!
-//! The data is made up: vectors in clusters, words by Zipf's law in documents of a hundred chunks, readers from eight
-//! groups. What is measured is the store alone: the embedding of the question comes on top. Nothing is asserted but
+//! The data is made up: vectors in clusters, words by the law of Zipf and Mandelbrot in documents of a hundred chunks
+//! (the commonest word stands in every second chunk, as where stop words are left out), readers from eight groups. What is measured is the store alone: the embedding of the question comes on top. Nothing is asserted but
 //! that nobody sees what it may not read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use intramuros::store::edge::EdgeStore;
-use intramuros::store::{EmbedderIdentity, Query, Scored, VectorStore, bm25};
+use intramuros::store::{EmbedderIdentity, Query, Scored, SparseVector, VectorStore, bm25};
 use intramuros_ingest::access::{Acl, Caller, Principal};
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId, Language};
 
@@ -68,6 +68,23 @@ fn main() {
 
     let fast = measure("after optimising", &store, &queries);
     println!("dense hits among the exact first 10: {:.1} %", 100.0 * recall(&exact, &fast));
+    let alone = |dense: bool| {
+        let mut times = Vec::new();
+        for (caller, query) in &queries {
+            let mut query = query.clone();
+            if dense {
+                query.sparse = SparseVector::default();
+            } else {
+                query.dense.clear();
+            }
+            let start = Instant::now();
+            store.search(caller, &query).expect("a search");
+            times.push(start.elapsed());
+        }
+        report(if dense { "  vectors alone" } else { "  BM25 alone" }, &mut times);
+    };
+    alone(true);
+    alone(false);
     let start = Instant::now();
     let mut times: Vec<Duration> = thread::scope(|scope| {
         let workers: Vec<_> = queries
@@ -154,7 +171,7 @@ impl Corpus {
         let mut total = 0.0;
         let shares = (1..=VOCABULARY)
             .map(|rank| {
-                total += 1.0 / rank as f64;
+                total += 1.0 / (rank as f64 + 20.0);
                 total
             })
             .collect();

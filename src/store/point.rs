@@ -17,6 +17,8 @@ pub(super) const BATCH: usize = 128;
 /// How a payload field is indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldIndex {
+    /// Exact texts; the vector index gets links among the points of each, since searches filter by it.
+    SearchedKeyword,
     /// Exact texts.
     Keyword,
     /// Whole numbers, by range.
@@ -25,7 +27,7 @@ pub(super) enum FieldIndex {
 
 /// The payload fields with an index: those that filters name.
 pub(super) const INDEXED_FIELDS: [(&str, FieldIndex); 4] = [
-    ("acl", FieldIndex::Keyword),
+    ("acl", FieldIndex::SearchedKeyword),
     ("document_id", FieldIndex::Keyword),
     ("source", FieldIndex::Keyword),
     ("position", FieldIndex::Integer),

@@ -6,10 +6,10 @@ use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::{ContentHash, DocumentId};
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{
-    AnyVariants, Condition, CreateIndex, FieldCondition, FieldIndexOperations, Filter, JsonPath, Match, NamedQuery,
-    Payload, PayloadFieldSchema, PayloadSchemaType, PointId, PointStructPersisted, QueryEnum, Range, Record,
-    SearchRequest, UpdateOperation, VectorInternal, VectorPersisted, VectorStructInternal, VectorStructPersisted,
-    WithPayloadInterface,
+    AnyVariants, Condition, CreateIndex, FieldCondition, FieldIndexOperations, Filter, IntegerIndexParams, JsonPath,
+    KeywordIndexParams, Match, NamedQuery, Payload, PayloadFieldSchema, PayloadSchemaParams, PointId,
+    PointStructPersisted, QueryEnum, Range, Record, SearchRequest, UpdateOperation, VectorInternal, VectorPersisted,
+    VectorStructInternal, VectorStructPersisted, WithPayloadInterface,
 };
 
 use super::engine;
@@ -22,13 +22,18 @@ pub(super) fn json_path(field: &'static str) -> JsonPath {
 }
 
 pub(super) fn create_index(field: &'static str, index: FieldIndex) -> UpdateOperation {
+    let keyword =
+        |graph| PayloadSchemaParams::Keyword(KeywordIndexParams { enable_hnsw: Some(graph), ..Default::default() });
     let schema = match index {
-        FieldIndex::Keyword => PayloadSchemaType::Keyword,
-        FieldIndex::Integer => PayloadSchemaType::Integer,
+        FieldIndex::SearchedKeyword => keyword(true),
+        FieldIndex::Keyword => keyword(false),
+        FieldIndex::Integer => {
+            PayloadSchemaParams::Integer(IntegerIndexParams { enable_hnsw: Some(false), ..Default::default() })
+        }
     };
     UpdateOperation::FieldIndexOperation(FieldIndexOperations::CreateIndex(CreateIndex {
         field_name: json_path(field),
-        field_schema: Some(PayloadFieldSchema::FieldType(schema)),
+        field_schema: Some(PayloadFieldSchema::FieldParams(schema)),
     }))
 }
 

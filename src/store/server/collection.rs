@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use qdrant_client::QdrantError;
+use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::{
-    CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Distance, FieldType, Modifier,
-    SparseVectorParamsBuilder, SparseVectorsConfigBuilder, VectorParamsBuilder, VectorsConfigBuilder,
+    CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, Distance, FieldType, IntegerIndexParamsBuilder,
+    KeywordIndexParamsBuilder, Modifier, SparseVectorParamsBuilder, SparseVectorsConfigBuilder, VectorParamsBuilder,
+    VectorsConfigBuilder,
 };
 use serde_json::json;
 
@@ -30,12 +32,19 @@ impl ServerStore {
         let found = self.identity()?;
         check_embedder(&found, &self.embedder)?;
         for (field, index) in INDEXED_FIELDS {
-            let kind = match index {
-                FieldIndex::Keyword => FieldType::Keyword,
-                FieldIndex::Integer => FieldType::Integer,
+            let keyword = |graph| KeywordIndexParamsBuilder::default().enable_hnsw(graph).build().into();
+            let (kind, parameters): (_, IndexParams) = match index {
+                FieldIndex::SearchedKeyword => (FieldType::Keyword, keyword(true)),
+                FieldIndex::Keyword => (FieldType::Keyword, keyword(false)),
+                FieldIndex::Integer => {
+                    let parameters = IntegerIndexParamsBuilder::new(true, true).enable_hnsw(false).build();
+                    (FieldType::Integer, parameters.into())
+                }
             };
-            let request =
-                CreateFieldIndexCollectionBuilder::new(&self.collection, field, kind).wait(true).ordering(strong());
+            let request = CreateFieldIndexCollectionBuilder::new(&self.collection, field, kind)
+                .field_index_params(parameters)
+                .wait(true)
+                .ordering(strong());
             self.call("index a payload field", self.client.create_field_index(request))?;
         }
         Ok(())
