@@ -84,7 +84,7 @@ fn models_that_are_missing_or_damaged() {
     // A copy of the models with one byte changed.
     let installed = intramuros_models::weights::default_models_dir();
     let copy = scratch.path().join("models");
-    let name = "all-minilm-l6-v2";
+    let name = "all-MiniLM-L6-v2";
     std::fs::create_dir_all(copy.join(name)).unwrap();
     for entry in std::fs::read_dir(installed.join(name)).unwrap() {
         let entry = entry.unwrap();
