@@ -3,6 +3,8 @@
 //! A source lists what it holds with who may read it, and gives the bytes of one item at a time. It never decides what
 //! is indexed: that is [`crate::sync`].
 
+use std::path::{Component, Path};
+
 use crate::document::SourceItem;
 use crate::sync::Listed;
 
@@ -32,6 +34,20 @@ pub fn open(name: &str, kind: &str, settings: toml::Table) -> Result<Box<dyn Sou
         return Err(SourceError::UnknownKind { name: name.to_owned(), kind: kind.to_owned(), known });
     };
     (found.open)(name, settings)
+}
+
+/// A relative path of the file system as the sources of this module write it: `/` between parts, without loss where a
+/// name is not Unicode. `None` for one that is absolute or has `..` in it.
+pub fn path_text(relative: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for component in relative.components() {
+        match component {
+            Component::Normal(part) => parts.push(name::to_text(part)?),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// A place that holds documents.
@@ -122,5 +138,13 @@ mod tests {
     fn an_unknown_kind_lists_the_known_ones() {
         let error = open("hr", "ftp", toml::Table::new()).err().unwrap().to_string();
         assert!(error.contains("`ftp`") && error.contains("folder"), "{error}");
+    }
+
+    #[test]
+    fn relative_paths_become_texts() {
+        assert_eq!(path_text(Path::new("a/./b.md")).as_deref(), Some("a/b.md"));
+        assert_eq!(path_text(Path::new("")).as_deref(), Some(""));
+        assert_eq!(path_text(Path::new("a/../b.md")), None);
+        assert_eq!(path_text(Path::new("/a")), None);
     }
 }
