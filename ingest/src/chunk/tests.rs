@@ -149,6 +149,18 @@ fn sentences_stay_whole_and_no_leftover_remains() {
 }
 
 #[test]
+fn a_sentence_too_long_is_cut_at_clauses_into_like_pieces() {
+    let clauses = (0..26).map(|i| format!("la cota {i} del barranco de nombre largo")).collect::<Vec<_>>().join(", ");
+    let text = format!("Desde {clauses}.");
+    let chunks = split_to(&document(&[(Paragraph, &text)]), 100, 120);
+    assert_eq!(chunks.len(), 2);
+    for chunk in &chunks {
+        assert!(chunk.text.ends_with([',', '.']), "{}", chunk.text);
+        assert!(count(&chunk.text) >= 90, "{}", count(&chunk.text));
+    }
+}
+
+#[test]
 fn long_titles_and_paths_leave_room_for_the_text() {
     let long = "palabra ".repeat(300);
     let title = fit_title(&long, 100, &count);

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Cuts a range into pieces of at most `max` tokens: after clause marks where there are some in the second half of a
-/// piece, else between words, and in a word only if it is too long by itself; never inside a character as a reader
+/// Cuts a range into pieces of at most `max` tokens, about equal: after clause marks where there are some near, else
+/// between words, and in a word only if it is too long by itself; never inside a character as a reader
 /// sees it. A single character of more than `max` tokens stays whole.
 pub(super) fn cut(text: &str, range: Range<usize>, max: usize, count: &dyn Fn(&str) -> usize) -> Vec<Range<usize>> {
     let mut words = Vec::new();
@@ -18,8 +18,10 @@ pub(super) fn cut(text: &str, range: Range<usize>, max: usize, count: &dyn Fn(&s
     }
     let mut pieces = Vec::new();
     let mut first = 0;
+    let mut remaining = words.iter().map(|(_, tokens)| tokens).sum::<usize>();
     while first < words.len() {
-        let end = piece_end(text, &words, first, max);
+        let end = piece_end(text, &words, first, remaining, max);
+        remaining -= words[first..end].iter().map(|(_, tokens)| tokens).sum::<usize>();
         checked(text, &words[first..end], max, count, &mut pieces);
         first = end;
     }
@@ -80,20 +82,31 @@ fn halve_until_it_fits(
     halve_until_it_fits(text, middle..range.end, max, count, words);
 }
 
-/// One past the last word of the piece that begins with word `first`.
-fn piece_end(text: &str, words: &[Word], first: usize, max: usize) -> usize {
+/// One past the last word of the piece that begins with word `first`, where `remaining` is the length of all words from
+/// there. Pieces are made about equal: a rest of a few words would be a passage that says nothing.
+fn piece_end(text: &str, words: &[Word], first: usize, remaining: usize, max: usize) -> usize {
+    if remaining <= max {
+        return words.len();
+    }
+    let ideal = remaining / remaining.div_ceil(max);
     let mut tokens = 0;
-    let mut after_clause = None;
+    let mut after_clause: Option<(usize, usize)> = None;
+    let mut after_word = first + 1;
     for (i, (range, length)) in words.iter().enumerate().skip(first) {
-        if i > first && tokens + length > max {
-            return after_clause.unwrap_or(i);
-        }
         tokens += length;
-        if tokens * 2 > max && text[range.clone()].ends_with([',', ';', ':', ')', '—', '–', '|', '»']) {
-            after_clause = Some(i + 1);
+        if i > first && tokens > max {
+            break;
+        }
+        if tokens <= ideal {
+            after_word = i + 1;
+        }
+        let off = tokens.abs_diff(ideal);
+        let ends_clause = text[range.clone()].ends_with([',', ';', ':', ')', '—', '–', '|', '»']);
+        if ends_clause && off * 2 <= ideal && after_clause.is_none_or(|(nearest, _)| off < nearest) {
+            after_clause = Some((off, i + 1));
         }
     }
-    words.len()
+    after_clause.map_or(after_word, |(_, end)| end)
 }
 
 /// Adds the piece that these words make. The sum over words is only an estimate of its length: one too long is halved.
