@@ -49,25 +49,23 @@ fn main() {
     let queries: Vec<(Caller, Query)> = (0..QUERIES).map(|_| corpus.query()).collect();
     let exact = measure("before optimising", &store, &queries);
 
-    let done = AtomicBool::new(false);
-    let start = Instant::now();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            store.optimize().expect("an optimisation");
-            done.store(true, Ordering::SeqCst);
-        });
-        let mut times = Vec::new();
-        while !done.load(Ordering::SeqCst) {
-            let (caller, query) = &queries[times.len() % queries.len()];
-            times.push(timed(&store, caller, query).0);
-        }
-        println!("optimised in {:.1} s", start.elapsed().as_secs_f64());
-        report("while optimising", &mut times);
+    let seconds = measure_meanwhile("while optimising", &store, &queries, || {
+        store.optimize().expect("an optimisation");
     });
+    println!("  optimised in {seconds:.1} s");
     println!("on disk {} MiB, {}", disk_mib(directory.path()), memory());
 
     let fast = measure("after optimising", &store, &queries);
     println!("dense hits among the exact first 10: {:.1} %", 100.0 * recall(&exact, &fast));
+    let more: Vec<_> = (0..10).map(|number| corpus.document(chunks + number)).collect();
+    let seconds = measure_meanwhile("while writing", &store, &queries, || {
+        for (document, chunks, vectors) in &more {
+            store.put(document, chunks, vectors).expect("a put");
+        }
+        store.flush().expect("a flush");
+    });
+    println!("  {} chunks written in {seconds:.1} s", more.len() * CHUNKS_PER_DOCUMENT);
+
     let alone = |dense: bool| {
         let mut times = Vec::new();
         for (caller, query) in &queries {
@@ -125,6 +123,29 @@ fn measure(when: &str, store: &EdgeStore, queries: &[(Caller, Query)]) -> Vec<Ve
     }
     report(when, &mut times);
     all
+}
+
+/// Times a query every ten milliseconds or so for as long as the work takes; gives back its seconds.
+fn measure_meanwhile(when: &str, store: &EdgeStore, queries: &[(Caller, Query)], work: impl FnOnce() + Send) -> f64 {
+    let done = AtomicBool::new(false);
+    let mut times = Vec::new();
+    let start = Instant::now();
+    let seconds = thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            work();
+            done.store(true, Ordering::SeqCst);
+            start.elapsed().as_secs_f64()
+        });
+        while !done.load(Ordering::SeqCst) {
+            let (caller, query) = &queries[times.len() % queries.len()];
+            times.push(timed(store, caller, query).0);
+            // The engine builds at low priority: without a pause the searches alone would fill a small machine.
+            thread::sleep(Duration::from_millis(10));
+        }
+        worker.join().expect("the work")
+    });
+    report(when, &mut times);
+    seconds
 }
 
 fn report(when: &str, times: &mut [Duration]) {
