@@ -197,6 +197,7 @@ pub(crate) fn pull_in(
     let staging = Staging::open(request.models_dir, entry, progress)?;
     // Another process may have finished while this one waited for the lock.
     if let Some(pulled) = already_there(request.models_dir, entry, progress)? {
+        staging.clean();
         return Ok(pulled);
     }
     if staging.missing().is_empty() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use intramuros_models::ModelError;
 use intramuros_models::catalog::{Model, ModelFile};
-use intramuros_models::weights::{self, MANIFEST};
+use intramuros_models::weights;
 use sha2::{Digest, Sha256};
 
 use super::{Progress, PullError, Pulled, Trouble};
@@ -140,7 +140,6 @@ impl<'a> Staging<'a> {
         let part = self.part(file);
         let name = &file.name;
         if file.sha256.as_ref().is_some_and(|expected| expected != actual) {
-            // A short part may still grow; anything else is another file.
             let expected = file.sha256.as_deref().unwrap_or_default();
             remove(&part);
             return Err(Trouble::Way(format!("`{name}` has sha256 {actual} and should have {expected}")));
@@ -182,10 +181,7 @@ impl<'a> Staging<'a> {
         File::open(&self.models_dir)
             .and_then(|directory| directory.sync_all())
             .map_err(|error| write_error(&self.models_dir, error))?;
-        if let Err(error) = std::fs::remove_dir_all(&self.root) {
-            tracing::warn!(%error, model = self.entry.name, "what was left of the download could not be removed");
-        }
-        debug_assert!(place.join(MANIFEST).is_file());
+        self.clean();
         Ok(Pulled {
             name: self.entry.name.clone(),
             directory: place,
@@ -194,6 +190,13 @@ impl<'a> Staging<'a> {
             trusted_on_first_use: manifest.trusted_on_first_use,
             already_there: false,
         })
+    }
+
+    /// Removes the area's contents; the model is installed.
+    pub fn clean(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.root) {
+            tracing::warn!(%error, model = self.entry.name, "what was left of the download could not be removed");
+        }
     }
 
     fn place(&self, file: &ModelFile) -> PathBuf {

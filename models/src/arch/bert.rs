@@ -248,6 +248,8 @@ struct Network {
     hidden: usize,
     heads: usize,
     activation: Activation,
+    /// Whether the operations of [`super::cpu`] are used; elsewhere candle's own do the same.
+    fused: bool,
     words: Tensor,
     positions: Tensor,
     first_norm: Norm,
@@ -300,6 +302,7 @@ impl Network {
             hidden,
             heads: config.num_attention_heads,
             activation,
+            fused: matches!(root.device(), Device::Cpu),
             words,
             // A single text is all of type 0, so that row can be added once and for all.
             positions: positions.broadcast_add(&types.narrow(0, 0, 1)?)?,
@@ -320,7 +323,8 @@ impl Network {
         let ids = Tensor::from_vec(ids, lengths.iter().sum::<usize>(), device)?;
         let places = Tensor::from_vec(places, ids.elem_count(), device)?;
         let states = self.words.index_select(&ids, 0)?;
-        let mut states = self.first_norm.residual(states, &self.positions.index_select(&places, 0)?, None)?;
+        let mut states =
+            self.first_norm.residual(states, &self.positions.index_select(&places, 0)?, None, self.fused)?;
         for layer in &self.layers {
             states = layer.forward(states, &lengths, self)?;
         }
@@ -351,12 +355,12 @@ impl Layer {
     }
 
     fn forward(&self, states: Tensor, lengths: &[usize], network: &Network) -> Candle<Tensor> {
-        let attention = attend(&self.qkv, &states, lengths, network.heads)?;
+        let attention = attend(&self.qkv, &states, lengths, network)?;
         let attended = self.attended.product(&attention)?;
-        let states = self.attention_norm.residual(attended, &states, Some(&self.attended.bias))?;
-        let wide = activate(self.up.product(&states)?, &self.up.bias, network.activation)?;
+        let states = self.attention_norm.residual(attended, &states, Some(&self.attended.bias), network.fused)?;
+        let wide = activate(self.up.product(&states)?, &self.up.bias, network)?;
         let narrow = self.down.product(&wide)?;
-        self.output_norm.residual(narrow, &states, Some(&self.down.bias))
+        self.output_norm.residual(narrow, &states, Some(&self.down.bias), network.fused)
     }
 }
 
@@ -380,8 +384,8 @@ impl Norm {
     }
 
     /// Normalises `x + residual + bias`; `x` must be nobody else's.
-    fn residual(&self, x: Tensor, residual: &Tensor, bias: Option<&Vector>) -> Candle<Tensor> {
-        if is_cpu(&x) {
+    fn residual(&self, x: Tensor, residual: &Tensor, bias: Option<&Vector>, fused: bool) -> Candle<Tensor> {
+        if fused {
             let none = vec![0.0; if bias.is_some() { 0 } else { self.weight.numbers.len() }];
             let operation = ResidualNorm {
                 bias: bias.map_or(none.as_slice(), |bias| &bias.numbers),
@@ -407,8 +411,9 @@ impl Vector {
 }
 
 /// Adds the bias and applies the activation; `x` must be nobody else's.
-fn activate(x: Tensor, bias: &Vector, activation: Activation) -> Candle<Tensor> {
-    if is_cpu(&x) {
+fn activate(x: Tensor, bias: &Vector, network: &Network) -> Candle<Tensor> {
+    let activation = network.activation;
+    if network.fused {
         x.inplace_op1(&BiasActivation { bias: &bias.numbers, activation })?;
         return Ok(x);
     }
@@ -420,9 +425,10 @@ fn activate(x: Tensor, bias: &Vector, activation: Activation) -> Candle<Tensor> 
 }
 
 /// Self-attention within each sequence.
-fn attend(qkv: &Dense, states: &Tensor, lengths: &[usize], heads: usize) -> Candle<Tensor> {
+fn attend(qkv: &Dense, states: &Tensor, lengths: &[usize], network: &Network) -> Candle<Tensor> {
     let all = qkv.product(states)?;
-    if is_cpu(&all) {
+    let heads = network.heads;
+    if network.fused {
         return all.apply_op1_no_bwd(&PackedAttention { bias: &qkv.bias.numbers, lengths, heads });
     }
     let all = all.broadcast_add(&qkv.bias.tensor)?;
@@ -441,10 +447,87 @@ fn attend(qkv: &Dense, states: &Tensor, lengths: &[usize], heads: usize) -> Cand
     Tensor::cat(&attended, 0)
 }
 
-fn is_cpu(x: &Tensor) -> bool {
-    matches!(x.device(), Device::Cpu)
-}
-
 fn invalid(files: &ModelFiles, file: &str, reason: impl std::fmt::Display) -> ModelError {
     ModelError::Invalid { file: files.path(file).display().to_string(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Numbers that look random and are always the same.
+    fn numbers(seed: &mut u32, count: usize) -> Vec<f32> {
+        let mut next = || {
+            *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (*seed >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// A network whose sizes are no multiples of anything.
+    fn network(activation: Activation) -> Network {
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "model_type": "bert", "vocab_size": 50, "hidden_size": 42, "num_hidden_layers": 2,
+            "num_attention_heads": 3, "intermediate_size": 37, "hidden_act": "gelu",
+            "max_position_embeddings": 70, "type_vocab_size": 2, "layer_norm_eps": 1e-12
+        }))
+        .unwrap();
+        let mut shapes = vec![
+            ("embeddings.word_embeddings.weight".to_owned(), vec![50, 42]),
+            ("embeddings.position_embeddings.weight".to_owned(), vec![70, 42]),
+            ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, 42]),
+            ("embeddings.LayerNorm.weight".to_owned(), vec![42]),
+            ("embeddings.LayerNorm.bias".to_owned(), vec![42]),
+        ];
+        for layer in 0..2 {
+            let mut dense = |name: &str, to, from| {
+                shapes.push((format!("encoder.layer.{layer}.{name}.weight"), vec![to, from]));
+                shapes.push((format!("encoder.layer.{layer}.{name}.bias"), vec![to]));
+            };
+            for name in ["self.query", "self.key", "self.value", "output.dense"] {
+                dense(&format!("attention.{name}"), 42, 42);
+            }
+            dense("intermediate.dense", 37, 42);
+            dense("output.dense", 42, 37);
+            for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
+                shapes.push((format!("encoder.layer.{layer}.{name}.gamma"), vec![42]));
+                shapes.push((format!("encoder.layer.{layer}.{name}.beta"), vec![42]));
+            }
+        }
+        let (mut seed, mut tensors) = (7, HashMap::new());
+        for (name, shape) in shapes {
+            let data = numbers(&mut seed, shape.iter().product());
+            tensors.insert(name, Tensor::from_vec(data, shape, &Device::Cpu).unwrap());
+        }
+        Network::load(&config, activation, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)).unwrap()
+    }
+
+    #[test]
+    fn the_processors_operations_are_those_of_candle() {
+        let inputs: Vec<Vec<u32>> =
+            [1, 70, 3, 16, 33].iter().map(|&length| (0..length).map(|i| i * 7 % 50).collect()).collect();
+        let inputs: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+        for activation in [Activation::Gelu, Activation::Relu] {
+            let mut network = network(activation);
+            assert!(network.fused);
+            let fused = network.forward(&inputs).unwrap();
+            network.fused = false;
+            let plain = network.forward(&inputs).unwrap();
+            assert_eq!(fused.len(), 123 * 42);
+            let worst = fused.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "{activation:?}: {worst}");
+        }
+    }
+
+    #[test]
+    fn a_text_alone_gives_the_states_it_gives_in_a_batch() {
+        let network = network(Activation::Gelu);
+        let (one, two): (Vec<u32>, Vec<u32>) = ((0..20).collect(), (20..29).collect());
+        let batch = network.forward(&[&one, &two]).unwrap();
+        let alone = network.forward(&[&two]).unwrap();
+        let worst = batch[20 * 42..].iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-6, "{worst}");
+    }
 }
