@@ -22,8 +22,8 @@ use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId};
 use qdrant_edge::{
     EdgeConfig, EdgeShard, EdgeSparseVectorParams, EdgeVectorParams, Filter, OperationError, Payload, PayloadOps,
-    PointId, PointInsertOperations, PointOperations, Record, ScrollRequest, SetPayloadOp, UpdateOperation,
-    VectorInternal, WalOptions, WithPayloadInterface, WithVector,
+    PointId, PointInsertOperations, PointOperations, Record, ScrollRequest, SearchRequest, SetPayloadOp,
+    UpdateOperation, VectorInternal, WalOptions, WithPayloadInterface, WithVector,
 };
 use uuid::Uuid;
 
@@ -193,15 +193,7 @@ impl EdgeStore {
         }
     }
 
-    fn branch(
-        &self,
-        caller: &Caller,
-        query: VectorInternal,
-        using: &str,
-        filter: Option<Filter>,
-        limit: usize,
-    ) -> Result<Vec<Scored>, StoreError> {
-        let request = search_request(query, using, filter, limit);
+    fn branch(&self, caller: &Caller, request: SearchRequest) -> Result<Vec<Scored>, StoreError> {
         let found = self.shard().search(request).map_err(|error| engine("search", &error))?;
         let mut hits = Vec::with_capacity(found.len());
         for point in found {
@@ -301,11 +293,11 @@ impl VectorStore for EdgeStore {
         if !query.dense.is_empty() {
             check_dimensions(&query.dense, &self.embedder)?;
             let vector = VectorInternal::Dense(query.dense.clone());
-            branches.dense = self.branch(caller, vector, DENSE, filter.clone(), query.limit)?;
+            branches.dense = self.branch(caller, search_request(vector, DENSE, filter.clone(), query.limit))?;
         }
         if !query.sparse.is_empty() {
-            let vector = convert::sparse_to_engine(&query.sparse)?;
-            branches.sparse = self.branch(caller, VectorInternal::Sparse(vector), SPARSE, filter, query.limit)?;
+            let vector = VectorInternal::Sparse(convert::sparse_to_engine(&query.sparse)?);
+            branches.sparse = self.branch(caller, search_request(vector, SPARSE, filter, query.limit))?;
         }
         Ok(branches)
     }

@@ -30,6 +30,8 @@ use super::{Branches, EmbedderIdentity, Point, Query, Scored, StoreError, StoreI
 mod collection;
 mod convert;
 
+use convert::BranchOf;
+
 /// Points read at once.
 const PAGE: u32 = 512;
 /// Documents named in one filter.
@@ -245,18 +247,18 @@ impl VectorStore for ServerStore {
             check_dimensions(&query.dense, &self.embedder)?;
         }
         let filter = convert::rights_and_documents(caller, &query.documents);
+        let branch = BranchOf { collection: &self.collection, filter, limit: query.limit };
         let mut requests: Vec<QueryPoints> = Vec::new();
         let mut names = Vec::new();
         if query.limit > 0 && !query.dense.is_empty() {
             names.push(DENSE);
-            requests.push(convert::branch(&self.collection, query.dense.clone().into(), DENSE, &filter, query.limit));
+            requests.push(branch.request(query.dense.clone().into(), DENSE));
         }
         if query.limit > 0 && !query.sparse.is_empty() {
             let terms: Vec<(u32, f32)> =
                 query.sparse.indices.iter().copied().zip(query.sparse.values.iter().copied()).collect();
             names.push(SPARSE);
-            let terms = terms.as_slice().into();
-            requests.push(convert::branch(&self.collection, terms, SPARSE, &filter, query.limit));
+            requests.push(branch.request(terms.as_slice().into(), SPARSE));
         }
         let mut branches = Branches::default();
         if requests.is_empty() {

@@ -40,20 +40,23 @@ pub(super) fn rights_and_documents(caller: &Caller, documents: &[DocumentId]) ->
     (!conditions.is_empty()).then(|| Filter::must(conditions))
 }
 
-/// One branch of a hybrid query.
-pub(super) fn branch(
-    collection: &str,
-    query: VectorInput,
-    using: &str,
-    filter: &Option<Filter>,
-    limit: usize,
-) -> QueryPoints {
-    let mut request =
-        QueryPointsBuilder::new(collection).query(query).using(using).limit(limit as u64).with_payload(true);
-    if let Some(filter) = filter {
-        request = request.filter(filter.clone());
+/// What both branches of a hybrid query have in common.
+pub(super) struct BranchOf<'a> {
+    pub collection: &'a str,
+    pub filter: Option<Filter>,
+    pub limit: usize,
+}
+
+impl BranchOf<'_> {
+    /// The request of one branch.
+    pub(super) fn request(&self, query: VectorInput, using: &str) -> QueryPoints {
+        let mut request = QueryPointsBuilder::new(self.collection).query(query).using(using);
+        request = request.limit(self.limit as u64).with_payload(true);
+        if let Some(filter) = &self.filter {
+            request = request.filter(filter.clone());
+        }
+        request.into()
     }
-    request.into()
 }
 
 pub(super) fn acl_payload(acl: &Acl) -> Result<Payload, StoreError> {
