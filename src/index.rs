@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use intramuros_ingest::access::Acl;
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId};
-use intramuros_ingest::format::{self, FormatError};
+use intramuros_ingest::format;
 use intramuros_ingest::source::{self, Folder, FolderSettings, Source, SourceError};
 use intramuros_ingest::sync::{
-    self, BoxError, ChunkSink, Embed, ExtractError, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
+    self, BoxError, ChunkSink, Embed, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
 };
 use intramuros_ingest::worker::{Worker, WorkerOptions};
 use intramuros_models::Embedder;
@@ -118,6 +118,10 @@ pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, I
         }
         let Ok(below) = path.strip_prefix(&root) else { continue };
         let whole = below.as_os_str().is_empty();
+        let below = source::path_text(below).ok_or_else(|| IndexError::Path {
+            path: shown(),
+            source: std::io::ErrorKind::InvalidFilename.into(),
+        })?;
         let remember = match (acl, &readers) {
             (None, _) => None,
             (Some(acl), _) if !whole => {
@@ -130,9 +134,9 @@ pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, I
         let source: Box<dyn Source + Send> = match readers {
             Some(readers) => {
                 let readers = remember.as_ref().map_or(readers, |(_, acl)| acl.clone());
-                folder(&name, &root, readers, &below.to_string_lossy())?
+                folder(&name, &root, readers, &below)?
             }
-            None => configured_part(app, &name, &below.to_string_lossy())?,
+            None => configured_part(app, &name, &below)?,
         };
         return Ok(Planned { source, remember });
     }
@@ -172,9 +176,10 @@ fn folder(name: &str, root: &Path, readers: Acl, below: &str) -> Result<Box<dyn 
     settings.below = below.to_owned();
     if root.is_file()
         && let (Some(parent), Some(file)) = (root.parent(), root.file_name())
+        && let Some(file) = source::path_text(Path::new(file))
     {
         settings.path = parent.to_owned();
-        settings.below = file.to_string_lossy().into_owned();
+        settings.below = file;
     }
     Ok(Box::new(Folder::new(name, settings)?))
 }
@@ -198,12 +203,7 @@ pub fn run(
     reader.memory_limit = app.config().ingest.memory_mib << 20;
     let open = || -> Box<sync::Extract> {
         let mut worker = Worker::new(reader.clone());
-        Box::new(move |raw| {
-            worker.extract(raw).map_err(|error| match error {
-                FormatError::Unsupported { .. } => ExtractError::UnknownFormat(error.to_string()),
-                _ => ExtractError::Unreadable(error.to_string()),
-            })
-        })
+        Box::new(move |raw| Ok(worker.extract(raw)?))
     };
     let mut sink = Sink { app, store: store.as_ref(), written: Vec::new() };
     let ports = Ports {
@@ -214,19 +214,20 @@ pub fn run(
 
     let job = app.wait(app.state().start_job("sync", name))?;
     let outcome = sync::run(planned.source.as_ref(), ports, options, events);
-    let end = outcome.as_ref().map(|report| serde_json::to_value(report).expect("reports serialise"));
-    app.wait(app.state().end_job(
-        &job,
-        match (&outcome, &end) {
-            (Ok(report), Ok(json)) if report.interrupted => JobEnd::Interrupted(json),
-            (_, Ok(json)) => JobEnd::Done(json),
-            (_, Err(error)) => JobEnd::Failed(&error.to_string()),
-        },
-    ))?;
+    let (json, error);
+    let end = match &outcome {
+        Ok(report) => {
+            json = serde_json::to_value(report).expect("reports serialise");
+            if report.interrupted { JobEnd::Interrupted(&json) } else { JobEnd::Done(&json) }
+        }
+        Err(failure) => {
+            error = failure.to_string();
+            JobEnd::Failed(&error)
+        }
+    };
+    app.wait(app.state().end_job(&job, end))?;
     let report = outcome?;
-    if report.changed_anything() {
-        store.optimize().map_err(AppError::from)?;
-    }
+    store.optimize().map_err(AppError::from)?;
     Ok(report)
 }
 

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod eval;
 pub mod index;
 pub mod lock;
 pub mod pull;
