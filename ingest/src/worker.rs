@@ -110,6 +110,14 @@ impl Worker {
         Err(crashed("it could not be started"))
     }
 
+    /// Kills the child, if one runs; the next document starts a new one.
+    pub fn kill_child(&mut self) {
+        if let Some(running) = &mut self.running {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+    }
+
     /// Ends a child that failed, and says why it did.
     fn bury(&mut self, timed_out: bool) -> FormatError {
         let Some(Running { mut child, stdin, stdout, stderr }) = self.running.take() else {

@@ -92,7 +92,7 @@ impl Reading {
         let mut at = 0;
         while at < rows.len() {
             let run = if depth < MAX_DEPTH { find_run(&rows[at..]) } else { None };
-            let Some((mut length, gutters)) = run else {
+            let Some(Run { mut length, gutters, score }) = run else {
                 self.line(&rows[at]);
                 at += 1;
                 continue;
@@ -100,8 +100,8 @@ impl Reading {
             let part = &rows[at..at + length];
             let grid = Grid::new(part, &gutters);
             match grid.reading() {
-                // Without its first row the rest may have more columns in common.
-                Across::Table if grid.is_alone(&part[0]) => length = 1,
+                // Without its first rows, a title or a head over several columns, the rest may have more in common.
+                Across::Table if grid.is_alone(&part[0]) || has_better_start(&rows[at..], score) => length = 1,
                 Across::Table => self.table(part, &grid),
                 Across::Lines => length = 1,
                 Across::Columns => {
@@ -188,16 +188,33 @@ fn append(row: &mut [String], cells: &[String]) {
     }
 }
 
-/// A stretch of x that no segment crosses.
-type Gap = (f64, f64);
+/// A stretch of x that no segment crosses, with the number of rows that have text on either side of it.
+///
+/// A gap only ever shrinks or splits, so what lay beside it still does.
+#[derive(Clone, Copy)]
+struct Gap {
+    from: f64,
+    to: f64,
+    left: usize,
+    right: usize,
+}
 
-/// The run of rows from the first one on that shares gutters with most text on both sides: its length and gutters.
-fn find_run(rows: &[Row]) -> Option<(usize, Vec<Gap>)> {
+/// Rows that share gutters.
+struct Run {
+    /// How many rows, from the first one on.
+    length: usize,
+    gutters: Vec<Gap>,
+    /// Over all gutters, how many rows have text on the side that has fewer.
+    score: usize,
+}
+
+/// The run from the first row on whose gutters have most text on both sides.
+fn find_run(rows: &[Row]) -> Option<Run> {
     let all = || rows.iter().take(MAX_RUN).flatten();
     let left = all().map(|segment| segment.x0).fold(f64::INFINITY, f64::min);
     let right = all().map(|segment| segment.x1).fold(f64::NEG_INFINITY, f64::max);
-    let mut gaps: Vec<Gap> = vec![(left, right)];
-    let (mut best, mut best_score) = (None, 0);
+    let mut gaps = vec![Gap { from: left, to: right, left: 0, right: 0 }];
+    let mut best: Option<Run> = None;
     for (at, row) in rows.iter().take(MAX_RUN).enumerate() {
         for segment in row {
             cut(&mut gaps, segment);
@@ -205,43 +222,42 @@ fn find_run(rows: &[Row]) -> Option<(usize, Vec<Gap>)> {
         if gaps.is_empty() {
             break;
         }
-        let (mut gutters, mut score) = (Vec::new(), 0);
-        for &gap in &gaps {
-            let rows = text_beside(&rows[..=at], gap);
-            if rows >= 2 {
-                gutters.push(gap);
-                score += rows;
-            }
+        let mut score = 0;
+        for gap in &mut gaps {
+            gap.left += usize::from(row.iter().any(|segment| segment.x1 <= gap.from));
+            gap.right += usize::from(row.iter().any(|segment| segment.x0 >= gap.to));
+            score += if is_gutter(gap) { gap.left.min(gap.right) } else { 0 };
         }
-        if score > best_score {
-            (best, best_score) = (Some((at + 1, gutters)), score);
+        if score > best.as_ref().map_or(0, |best| best.score) {
+            best = Some(Run { length: at + 1, gutters: gaps.iter().copied().filter(is_gutter).collect(), score });
         }
     }
     best
+}
+
+/// Whether at least two rows have text on each side.
+fn is_gutter(gap: &Gap) -> bool {
+    gap.left.min(gap.right) >= 2
+}
+
+/// Whether a run that begins one to three rows later has more text in columns.
+fn has_better_start(rows: &[Row], score: usize) -> bool {
+    (1..=3).filter_map(|later| find_run(rows.get(later..)?)).any(|run| run.score > score)
 }
 
 /// Takes what a segment covers out of the gaps.
 fn cut(gaps: &mut Vec<Gap>, segment: &Segment) {
     let least = GUTTER * segment.size;
     let mut left = Vec::with_capacity(gaps.len() + 1);
-    for &(from, to) in gaps.iter() {
-        for part in [(from, to.min(segment.x0)), (from.max(segment.x1), to)] {
-            if part.1 - part.0 >= least {
-                left.push(part);
+    for gap in gaps.iter() {
+        // A segment beside the gap leaves all of it as one of the two parts.
+        for (from, to) in [(gap.from, gap.to.min(segment.x0)), (gap.from.max(segment.x1), gap.to)] {
+            if to - from >= least {
+                left.push(Gap { from, to, ..*gap });
             }
-        }
-        if segment.x0 >= to || segment.x1 <= from {
-            left.dedup();
         }
     }
     *gaps = left;
-}
-
-/// How many rows have text on the side of a gap that has fewer of them.
-fn text_beside(rows: &[Row], (from, to): Gap) -> usize {
-    let on_left = rows.iter().filter(|row| row.iter().any(|segment| segment.x1 <= from + 0.01)).count();
-    let on_right = rows.iter().filter(|row| row.iter().any(|segment| segment.x0 >= to - 0.01)).count();
-    on_left.min(on_right)
 }
 
 /// How text on both sides of a gutter is read.
@@ -269,7 +285,7 @@ struct Grid {
 
 impl Grid {
     fn new(rows: &[Row], gutters: &[Gap]) -> Self {
-        let mut borders: Vec<f64> = gutters.iter().map(|(from, to)| (from + to) / 2.0).collect();
+        let mut borders: Vec<f64> = gutters.iter().map(|gap| (gap.from + gap.to) / 2.0).collect();
         borders.sort_by(f64::total_cmp);
         let columns = borders.len() + 1;
         let mut grid = Self { borders, columns, shared: 0, filled: vec![0; columns], prose: Vec::new() };
@@ -304,7 +320,7 @@ impl Grid {
     /// How the columns are read.
     fn reading(&self) -> Across {
         let prose = self.prose.iter().filter(|prose| **prose).count();
-        if prose >= 2 {
+        if prose >= 2 && prose * 3 >= self.columns * 2 {
             return Across::Columns;
         }
         let shortest = (0..self.columns).filter(|&column| !self.prose[column]).map(|column| self.filled[column]).min();
@@ -314,14 +330,14 @@ impl Grid {
         if self.shared >= enough && aligned {
             return Across::Table;
         }
-        if prose == 1 { Across::Columns } else { Across::Lines }
+        if prose >= 1 && self.columns == 2 { Across::Columns } else { Across::Lines }
     }
 }
 
 /// Whether lines, given as width and number of characters, are running text.
 fn is_prose(lines: &[(f64, usize)]) -> bool {
     let widest = lines.iter().map(|(width, _)| *width).fold(0.0, f64::max);
-    let full = lines.iter().filter(|(width, _)| *width >= 0.6 * widest).count();
+    let full = lines.iter().filter(|(width, _)| *width >= 0.75 * widest).count();
     let characters: usize = lines.iter().map(|(_, count)| count).sum();
     lines.len() >= 3 && full * 10 >= lines.len() * 6 && characters >= lines.len() * 22
 }

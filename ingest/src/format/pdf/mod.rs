@@ -1,9 +1,14 @@
 //! PDF: glyphs to words, lines, columns, tables and blocks, with the page of each.
 //!
-//! The first reader is the interpreter of the hayro project with our own layout: [`glyphs`] collects what a page shows,
-//! [`words`], [`layout`] and [`structure`] make text of it. The second, [`fallback`], reads what the first cannot.
+//! The reader is the interpreter of the hayro project with our own layout: [`glyphs`] collects what a page shows,
+//! [`words`], [`layout`] and [`structure`] make text of it.
+//!
+//! There is no second reader. pdf-extract 0.12.1 was tried on every file of which this one makes nothing: 79 of 240 odd
+//! and damaged files from the test suites of other PDF programs, and 330 of 660 files cut, overwritten or shortened at
+//! random. It read none of them: 328 errors, 64 times no words, 14 panics, 2 stack overflows, and once 4 words that the
+//! page does not show. As a first reader it is behind as well: on 100 real files its words agree with poppler's to a mean
+//! F1 of 0.966 (hayro: 0.996), and it panics on 8 of 160 odd files (hayro: none).
 
-mod fallback;
 mod glyphs;
 mod layout;
 mod structure;
@@ -26,15 +31,19 @@ const MAX_PAGES: usize = 20_000;
 
 /// Reads a PDF file.
 pub fn read(bytes: &[u8]) -> Result<Extracted, FormatError> {
-    if !bytes[..bytes.len().min(1024)].windows(5).any(|window| window == b"%PDF-") {
-        return Err(damaged("it does not begin as a PDF does: export it again"));
-    }
     let first = catch_unwind(AssertUnwindSafe(|| first_reader(bytes)))
         .unwrap_or_else(|_| Err(damaged("its structure contradicts itself: print it to a new PDF")));
     match first {
-        Err(FormatError::Damaged { .. } | FormatError::NoText { .. }) => fallback::read(bytes).ok_or(()).or(first),
+        Err(FormatError::Damaged { .. }) if !has_header(bytes) => {
+            Err(damaged("it does not begin as a PDF does: export it again"))
+        }
         other => other,
     }
+}
+
+/// Whether the mark of a PDF stands near its beginning, where every reader looks for it.
+fn has_header(bytes: &[u8]) -> bool {
+    bytes[..bytes.len().min(1024)].windows(5).any(|window| window == b"%PDF-")
 }
 
 fn first_reader(bytes: &[u8]) -> Result<Extracted, FormatError> {

@@ -204,7 +204,7 @@ impl Sizes {
 
 /// The gap that ends a word in a row of letters set apart, `L I K E  T H I S`; `None` for a usual row.
 fn letter_spacing(row: &[Word]) -> Option<f64> {
-    let single = row.iter().filter(|word| word.text.chars().count() == 1).count();
+    let single = row.iter().filter(|word| word.text.chars().count() == 1 && !word.text.contains(char::is_numeric)).count();
     if row.len() < 6 || single * 10 < row.len() * 7 {
         return None;
     }
@@ -213,7 +213,7 @@ fn letter_spacing(row: &[Word]) -> Option<f64> {
     gaps.sort_by(f64::total_cmp);
     let middle = *gaps.get(gaps.len() / 2)?;
     let size = row[0].size;
-    (gaps.len() >= 5 && middle < 0.8 * size).then_some((1.8 * middle).max(WORD_GAP * size))
+    (gaps.len() >= 5 && (WORD_GAP * size..0.4 * size).contains(&middle)).then_some((1.8 * middle).max(WORD_GAP * size))
 }
 
 /// Whether a text is only the bullet or number before a list item or heading.
