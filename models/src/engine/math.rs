@@ -10,13 +10,8 @@ pub fn rms_norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]
     let columns = weights.len();
     let rows = output.par_chunks_mut(columns).zip(input.par_chunks(columns));
     rows.with_min_len(PARALLEL_TOKENS).for_each(|(output, input)| {
-        let mut lanes = [0f64; 8];
-        for part in input.chunks(8) {
-            for (lane, value) in lanes.iter_mut().zip(part) {
-                *lane += f64::from(value * value);
-            }
-        }
-        let mean = (lanes.iter().sum::<f64>() / columns as f64) as f32;
+        let sum: f64 = input.iter().map(|value| f64::from(value * value)).sum();
+        let mean = (sum / columns as f64) as f32;
         let scale = 1.0 / (mean + epsilon).sqrt();
         for ((output, value), weight) in output.iter_mut().zip(input).zip(weights) {
             *output = value * scale * weight;

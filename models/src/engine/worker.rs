@@ -198,3 +198,117 @@ fn show(events: &EventSender, text: String) -> Result<(), Interrupt> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    const LAST: u32 = 9;
+
+    /// A network of ten tokens that counts up: after token t comes t + 1. Each call takes a while.
+    struct Counting {
+        pause: Duration,
+        computed: Arc<AtomicUsize>,
+        panic_at: Option<u32>,
+    }
+
+    impl Network for Counting {
+        fn context_length(&self) -> usize {
+            4096
+        }
+
+        fn vocabulary(&self) -> usize {
+            10
+        }
+
+        fn forward(&mut self, tokens: &[u32], _: usize, scores: Option<&mut Vec<f32>>) -> Result<(), ModelError> {
+            std::thread::sleep(self.pause);
+            self.computed.fetch_add(tokens.len(), Ordering::SeqCst);
+            let last = tokens[tokens.len() - 1];
+            assert!(self.panic_at != Some(last), "as the test demands");
+            if let Some(scores) = scores {
+                *scores = (0..10).map(|token| if token == (last + 1) % LAST { 1.0 } else { 0.0 }).collect();
+            }
+            Ok(())
+        }
+    }
+
+    fn worker(pause_ms: u64, panic_at: Option<u32>) -> (Worker, Arc<AtomicUsize>) {
+        let computed = Arc::new(AtomicUsize::new(0));
+        let network = Counting { pause: Duration::from_millis(pause_ms), computed: computed.clone(), panic_at };
+        let tokenizer = Tokenizer::of_letters(10);
+        (Worker::start(Box::new(network), Arc::new(tokenizer)).unwrap(), computed)
+    }
+
+    fn task(prompt: Vec<u32>, max_tokens: usize) -> Task {
+        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![] }
+    }
+
+    fn finish(stream: TokenStream) -> Result<(String, Summary), ModelError> {
+        let mut text = String::new();
+        for event in stream {
+            match event? {
+                Event::Text(more) => text.push_str(&more),
+                Event::Done(summary) => return Ok((text, summary)),
+            }
+        }
+        panic!("a stream ended without a last event");
+    }
+
+    #[test]
+    fn writes_and_says_what_it_took() {
+        let (worker, _) = worker(0, None);
+        let (text, summary) = finish(worker.submit(task(vec![0, 1], 3)).unwrap()).unwrap();
+        assert_eq!(text, "cde");
+        assert_eq!((summary.prompt_tokens, summary.cached_tokens, summary.completion_tokens), (2, 0, 3));
+        let (_, summary) = finish(worker.submit(task(vec![0, 1, 2, 3, 8], 1)).unwrap()).unwrap();
+        assert_eq!(summary.cached_tokens, 4);
+    }
+
+    #[test]
+    fn a_reader_that_leaves_stops_the_writing() {
+        let (worker, computed) = worker(2, None);
+        let mut stream = worker.submit(task(vec![0], 3000)).unwrap();
+        assert!(matches!(stream.next(), Some(Ok(Event::Text(_)))));
+        drop(stream);
+        finish(worker.submit(task(vec![8, 8], 1)).unwrap()).unwrap();
+        assert!(computed.load(Ordering::SeqCst) < 2000, "{computed:?} tokens were computed for nobody");
+    }
+
+    #[test]
+    fn a_reader_that_leaves_stops_the_reading_of_a_long_prompt() {
+        let (worker, computed) = worker(50, None);
+        let stream = worker.submit(task(vec![0; 4000], 1)).unwrap();
+        while computed.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(stream);
+        finish(worker.submit(task(vec![8], 0)).unwrap()).unwrap();
+        assert!(computed.load(Ordering::SeqCst) < 4000, "{computed:?} tokens were computed for nobody");
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_the_next_answer_is_right() {
+        let (worker, _) = worker(0, Some(4));
+        assert!(matches!(finish(worker.submit(task(vec![3], 5)).unwrap()), Err(ModelError::Compute(_))));
+        let (text, summary) = finish(worker.submit(task(vec![5], 2)).unwrap()).unwrap();
+        assert_eq!((text.as_str(), summary.cached_tokens), ("gh", 0));
+    }
+
+    #[test]
+    fn a_full_queue_says_so() {
+        let (worker, _) = worker(20, None);
+        let mut streams = Vec::new();
+        let refused = (0..QUEUE + 5).find_map(|_| match worker.submit(task(vec![0], 100)) {
+            Ok(stream) => {
+                streams.push(stream);
+                None
+            }
+            Err(error) => Some(error),
+        });
+        assert!(matches!(refused, Some(ModelError::Busy { waiting: QUEUE })), "{refused:?}");
+    }
+}

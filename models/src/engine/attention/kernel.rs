@@ -11,6 +11,9 @@ use super::x86;
 use crate::engine::math;
 use crate::engine::shared::SharedOutput;
 
+/// Sums that a dot product is split into.
+pub const STRIDE: usize = 32;
+
 /// How the loops are computed; all ways give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -72,12 +75,12 @@ pub fn attend(
 ) {
     let mut rest = rows;
     while !rest.is_empty() {
-        let size = [8, 4, 2, 1].into_iter().find(|size| *size <= rest.len()).unwrap_or(1);
+        let size = rest.len().min(4);
         let tile = rest.start..rest.start + size;
         rest.start += size;
         match size {
-            8 => attend_tile::<8>(way, queries, tile, cache, scores, output),
             4 => attend_tile::<4>(way, queries, tile, cache, scores, output),
+            3 => attend_tile::<3>(way, queries, tile, cache, scores, output),
             2 => attend_tile::<2>(way, queries, tile, cache, scores, output),
             _ => attend_tile::<1>(way, queries, tile, cache, scores, output),
         }
@@ -145,13 +148,15 @@ fn softmax(scores: &mut [f32], scale: f32, halves: &mut [f16]) {
     for score in scores.iter_mut() {
         *score = math::exp(*score - largest);
     }
-    let mut lanes = [0f64; 8];
+    // Eight are added as floats and these sums as doubles, in llama.cpp's order (`ggml_vec_soft_max_f32`).
+    let mut sum = 0f64;
     for part in scores.chunks(8) {
-        for (lane, value) in lanes.iter_mut().zip(part) {
-            *lane += f64::from(*value);
-        }
+        let mut eight = [0f32; 8];
+        eight[..part.len()].copy_from_slice(part);
+        let pair = |lane: usize| eight[lane + 4] + eight[lane];
+        sum += f64::from((pair(0) + pair(2)) + (pair(1) + pair(3)));
     }
-    let inverse = (1.0 / lanes.iter().sum::<f64>()) as f32;
+    let inverse = (1.0 / sum) as f32;
     for score in scores.iter_mut() {
         *score *= inverse;
     }
@@ -172,11 +177,8 @@ fn score<const R: usize>(way: Way, queries: &[f32], keys: &[u16], scores: &mut [
             for row in 0..R {
                 let query = &queries[row * length..(row + 1) * length];
                 for (group, keys) in keys.chunks_exact(LANES * length).enumerate() {
-                    let mut sums = [0f32; LANES];
-                    for (value, keys) in query.iter().zip(keys.chunks_exact(LANES)) {
-                        add_scaled(&mut sums, *value, keys);
-                    }
-                    scores[row * columns + group * LANES..][..LANES].copy_from_slice(&sums);
+                    let place = &mut scores[row * columns + group * LANES..][..LANES];
+                    sum_in_order(length, place, |dimension| (query[dimension], &keys[dimension * LANES..]));
                 }
             }
         }
@@ -193,22 +195,37 @@ fn mix<const R: usize>(way: Way, probabilities: &[f32], values: &[u16], output: 
         Way::Plain => {
             let columns = probabilities.len() / R;
             let padded = output.len() / R;
+            let positions = values.len() / padded;
             for row in 0..R {
                 let probabilities = &probabilities[row * columns..(row + 1) * columns];
                 for (chunk, output) in output[row * padded..(row + 1) * padded].chunks_exact_mut(LANES).enumerate() {
-                    let mut sums = [0f32; LANES];
-                    for (probability, values) in probabilities.iter().zip(values.chunks_exact(padded)) {
-                        add_scaled(&mut sums, *probability, &values[chunk * LANES..(chunk + 1) * LANES]);
-                    }
-                    output.copy_from_slice(&sums);
+                    sum_in_order(positions, output, |position| {
+                        (probabilities[position], &values[position * padded + chunk * LANES..])
+                    });
                 }
             }
         }
     }
 }
 
-fn add_scaled(sums: &mut [f32; LANES], factor: f32, halves: &[u16]) {
-    for (sum, half) in sums.iter_mut().zip(halves.reinterpret_cast::<f16>()) {
-        *sum = factor.mul_add(half.to_f32(), *sum);
+/// Adds up `count` products of a factor and sixteen f16 numbers in the order of llama.cpp's AVX2 dot product
+/// (`ggml_vec_dot_f16`): 32 sums, each over every 32nd product, then added pairwise. Written out below as what
+/// the instructions of x86.rs compute.
+fn sum_in_order<'a>(count: usize, output: &mut [f32], product: impl Fn(usize) -> (f32, &'a [u16])) {
+    let mut partial = [[0f32; LANES]; STRIDE];
+    for index in 0..count {
+        let (factor, halves) = product(index);
+        let halves = halves[..LANES].reinterpret_cast::<f16>();
+        for (sum, half) in partial[index % STRIDE].iter_mut().zip(halves) {
+            *sum = factor.mul_add(half.to_f32(), *sum);
+        }
+    }
+    for (lane, output) in output.iter_mut().enumerate() {
+        let four = |l: usize| {
+            let at = |j: usize| partial[8 * j + l][lane];
+            (at(0) + at(2)) + (at(1) + at(3))
+        };
+        let pair = |l: usize| four(l) + four(l + 4);
+        *output = (pair(0) + pair(1)) + (pair(2) + pair(3));
     }
 }

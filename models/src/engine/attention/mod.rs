@@ -1,8 +1,8 @@
 //! Attention over a preallocated cache of keys and values, several query heads to one key head.
 //!
 //! Keys and values are kept as f16, queries and probabilities are rounded to f16 before they meet them, as in llama.cpp.
-//! Sums run in a fixed order for each query alone, so a token gets the same result whether it is computed alone or with
-//! others, and by whichever instructions.
+//! Sums run in a fixed order, that of llama.cpp's AVX2 build, and for each query alone, so a token gets the same result
+//! whether it is computed alone or with others, and by whichever instructions.
 //!
 //! | file | what it holds |
 //! |---|---|

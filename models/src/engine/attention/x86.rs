@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::cache::LANES;
+use super::kernel::STRIDE;
 
 /// Scores of R queries against all keys. Must only be called where `Way::available` found AVX-512.
 pub fn score_avx512<const R: usize>(queries: &[f32], keys: &[u16], scores: &mut [f32]) {
@@ -29,34 +30,68 @@ pub fn mix_avx2<const R: usize>(probabilities: &[f32], values: &[u16], output: &
     unsafe { mix_256::<R>(probabilities, values, output) }
 }
 
-/// Writes both loops for a width of registers: `$n` registers of `$lanes` floats make sixteen.
+/// Writes both loops for a width of registers: `$lanes` floats.
+///
+/// Both are the same sum in the order that `kernel` explains: for each of eight remainders four chains over every 32nd
+/// product, folded, then the remainders added pairwise.
 macro_rules! loops {
-    ($features:literal, $score:ident, $mix:ident, $lanes:literal, $zero:ident, $set:ident, $fma:ident, $half:ident, $store:ident) => {
+    ($features:literal, $sum:ident, $score:ident, $mix:ident, $vector:ident, $lanes:literal,
+     $zero:ident, $set:ident, $fma:ident, $add:ident, $half:ident, $store:ident) => {
+        /// Sums of `count` products for R rows. Factors of a row are neighbours and rows `row_stride` apart; numbers are
+        /// `stride` apart.
+        ///
+        /// # Safety
+        /// All factors and numbers must be readable.
+        #[inline]
         #[target_feature(enable = $features)]
-        fn $score<const R: usize>(queries: &[f32], keys: &[u16], scores: &mut [f32]) {
-            const N: usize = LANES / $lanes;
-            let length = queries.len() / R;
-            let columns = scores.len() / R;
-            assert!(columns.is_multiple_of(LANES) && keys.len() >= columns * length);
-            for group in 0..columns / LANES {
-                let mut sums = [[$zero(); N]; R];
-                // SAFETY: there are `columns * length` keys and R rows of queries and scores, as just checked.
-                unsafe {
-                    let keys = keys.as_ptr().add(group * LANES * length);
-                    for dimension in 0..length {
-                        for part in 0..N {
-                            let key = $half(keys.add(dimension * LANES + part * $lanes));
-                            for (row, sums) in sums.iter_mut().enumerate() {
-                                let value = $set(*queries.as_ptr().add(row * length + dimension));
-                                sums[part] = $fma(value, key, sums[part]);
+        unsafe fn $sum<const R: usize>(
+            count: usize,
+            (factors, row_stride): (*const f32, usize),
+            (numbers, stride): (*const u16, usize),
+        ) -> [$vector; R] {
+            let mut folded = [[$zero(); R]; STRIDE / 4];
+            for (remainder, folded) in folded.iter_mut().enumerate() {
+                let mut chains = [[$zero(); R]; 4];
+                let mut first = remainder;
+                while first < count {
+                    for (chain, sums) in chains.iter_mut().enumerate() {
+                        let index = first + 8 * chain;
+                        if index < count {
+                            // SAFETY: `index` is below `count`, for which the caller vouches.
+                            unsafe {
+                                let number = $half(numbers.add(index * stride));
+                                for (row, sum) in sums.iter_mut().enumerate() {
+                                    *sum = $fma($set(*factors.add(row * row_stride + index)), number, *sum);
+                                }
                             }
                         }
                     }
-                    for (row, sums) in sums.iter().enumerate() {
-                        for (part, sum) in sums.iter().enumerate() {
-                            let at = row * columns + group * LANES + part * $lanes;
-                            $store(scores.as_mut_ptr().add(at), *sum);
-                        }
+                    first += STRIDE;
+                }
+                for (row, folded) in folded.iter_mut().enumerate() {
+                    *folded = $add($add(chains[0][row], chains[2][row]), $add(chains[1][row], chains[3][row]));
+                }
+            }
+            let mut result = [$zero(); R];
+            for (row, result) in result.iter_mut().enumerate() {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|l| (folded[l][row], folded[l + 4][row]));
+                *result = $add($add($add(a.0, a.1), $add(b.0, b.1)), $add($add(c.0, c.1), $add(d.0, d.1)));
+            }
+            result
+        }
+
+        #[target_feature(enable = $features)]
+        fn $score<const R: usize>(queries: &[f32], keys: &[u16], scores: &mut [f32]) {
+            let length = queries.len() / R;
+            let columns = scores.len() / R;
+            assert!(columns.is_multiple_of(LANES) && keys.len() >= columns * length);
+            for start in (0..columns).step_by($lanes) {
+                let at = start / LANES * LANES * length + start % LANES;
+                // SAFETY: there are `columns * length` keys and R rows of queries and scores, as just checked.
+                unsafe {
+                    let sums = $sum::<R>(length, (queries.as_ptr(), length), (keys.as_ptr().add(at), LANES));
+                    for (row, sum) in sums.iter().enumerate() {
+                        $store(scores.as_mut_ptr().add(row * columns + start), *sum);
                     }
                 }
             }
@@ -68,19 +103,13 @@ macro_rules! loops {
             let padded = output.len() / R;
             let positions = values.len() / padded;
             assert!(padded.is_multiple_of(LANES) && positions <= columns);
-            for chunk in 0..padded / $lanes {
-                let mut sums = [$zero(); R];
+            for start in (0..padded).step_by($lanes) {
                 // SAFETY: there are `positions` rows of values and at least as many probabilities in each of R rows.
                 unsafe {
-                    for position in 0..positions {
-                        let value = $half(values.as_ptr().add(position * padded + chunk * $lanes));
-                        for (row, sum) in sums.iter_mut().enumerate() {
-                            let probability = $set(*probabilities.as_ptr().add(row * columns + position));
-                            *sum = $fma(probability, value, *sum);
-                        }
-                    }
+                    let values = values.as_ptr().add(start);
+                    let sums = $sum::<R>(positions, (probabilities.as_ptr(), columns), (values, padded));
                     for (row, sum) in sums.iter().enumerate() {
-                        $store(output.as_mut_ptr().add(row * padded + chunk * $lanes), *sum);
+                        $store(output.as_mut_ptr().add(row * padded + start), *sum);
                     }
                 }
             }
@@ -90,23 +119,29 @@ macro_rules! loops {
 
 loops!(
     "avx512f",
+    sum_512,
     score_512,
     mix_512,
+    __m512,
     16,
     _mm512_setzero_ps,
     _mm512_set1_ps,
     _mm512_fmadd_ps,
+    _mm512_add_ps,
     half_512,
     _mm512_storeu_ps
 );
 loops!(
     "avx2,fma,f16c",
+    sum_256,
     score_256,
     mix_256,
+    __m256,
     8,
     _mm256_setzero_ps,
     _mm256_set1_ps,
     _mm256_fmadd_ps,
+    _mm256_add_ps,
     half_256,
     _mm256_storeu_ps
 );

@@ -28,8 +28,6 @@ pub struct Scale {
     pub step: f32,
     /// The sum of the block's values, rounded to f16.
     pub total: f32,
-    /// The sum of its whole numbers.
-    pub sum: i32,
 }
 
 impl Quantised {
@@ -94,7 +92,7 @@ fn quantise(row: &[f32], words: &mut [i32], scales: &mut [Scale]) {
         for (word, four) in words.iter_mut().zip(numbers.as_chunks::<4>().0) {
             *word = i32::from_le_bytes(four.map(|number| number as i8 as u8));
         }
-        *scale = Scale { step: round(step), total: round(step * sum as f32), sum };
+        *scale = Scale { step: round(step), total: round(step * sum as f32) };
     }
 }
 

@@ -1,9 +1,13 @@
 //! Quantised weights in an order that the processor likes: sixteen rows side by side.
 //!
 //! The file keeps a row's blocks one after the other. Here sixteen rows form a group, and a 64-byte line holds four
-//! neighbouring columns of each: one instruction multiplies a line with four activations and adds into sixteen sums, one
-//! per row, so nothing is summed across a register. Every sum runs over the blocks from left to right, whatever the
-//! instruction set and however many tokens are computed together: results are equal bit by bit.
+//! neighbouring columns of each: one instruction multiplies a line with four activations and gives sixteen sums, one
+//! per row, so nothing is summed across a register.
+//!
+//! Floats are added in the order of llama.cpp's AVX2 kernels (`ggml_vec_dot_q4_1_q8_1`, `ggml_vec_dot_q8_0_q8_0`): eight
+//! sums per row, each over the same four columns of all blocks from left to right, then added pairwise; the minima in a
+//! sum of their own. The order is the same for every instruction set and however many tokens are computed together, so
+//! results are equal bit by bit, among themselves and with llama.cpp.
 
 use half::f16;
 use half::slice::HalfBitsSliceExt;
@@ -18,6 +22,9 @@ pub const GROUP: usize = 16;
 
 /// Tokens that are computed together at most.
 pub const TILE: usize = 8;
+
+/// Words of four activations in a block, and sums that are kept for a row.
+pub const WORDS: usize = BLOCK / 4;
 
 /// Results of up to eight tokens for the rows of a group.
 pub type Sums = [[f32; GROUP]; TILE];
@@ -242,31 +249,37 @@ fn q8_0(lines: &[Line], lane: usize, column: usize) -> i8 {
 fn plain(coding: Coding, group: Group, input: &Quantised, token: usize, sums: &mut [f32; GROUP]) {
     let words = &input.words()[token * group.blocks * 8..(token + 1) * group.blocks * 8];
     let scales = &input.scales()[token * group.blocks..(token + 1) * group.blocks];
-    *sums = [0.0; GROUP];
+    let mut partial = [[0f32; GROUP]; WORDS];
+    let mut minima = [0f32; GROUP];
     let mut factors = [0f32; 2 * GROUP];
     for (block, scale) in scales.iter().enumerate() {
         let lines = &group.lines[block * coding.lines()..(block + 1) * coding.lines()];
         let count = coding.factors() * GROUP;
-        group.factors[block * count..(block + 1) * count]
-            .reinterpret_cast::<f16>()
-            .iter()
-            .zip(&mut factors)
-            .for_each(|(half, single)| *single = half.to_f32());
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            let mut whole = 0i32;
-            for column in 0..BLOCK {
-                let activation = i32::from(words[block * 8 + column / 4].to_le_bytes()[column % 4] as i8);
-                whole += activation
-                    * match coding {
+        let halves = group.factors[block * count..(block + 1) * count].reinterpret_cast::<f16>();
+        for (single, half) in factors.iter_mut().zip(halves) {
+            *single = half.to_f32();
+        }
+        for lane in 0..GROUP {
+            for (word, partial) in partial.iter_mut().enumerate() {
+                let mut whole = 0i32;
+                for (byte, activation) in words[block * WORDS + word].to_le_bytes().into_iter().enumerate() {
+                    let column = 4 * word + byte;
+                    let weight = match coding {
                         Coding::Q4_1 => i32::from(q4_1(lines, lane, column)),
                         Coding::Q8_0 => i32::from(q8_0(lines, lane, column)),
                     };
+                    whole += weight * i32::from(activation as i8);
+                }
+                partial[lane] = (factors[lane] * scale.step).mul_add(whole as f32, partial[lane]);
             }
-            *sum = (factors[lane] * scale.step).mul_add(whole as f32, *sum);
             if coding == Coding::Q4_1 {
-                *sum = factors[GROUP + lane].mul_add(scale.total, *sum);
+                minima[lane] = factors[GROUP + lane].mul_add(scale.total, minima[lane]);
             }
         }
+    }
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        let pair = |word: usize| partial[word][lane] + partial[word + 4][lane];
+        *sum = ((pair(0) + pair(2)) + (pair(1) + pair(3))) + minima[lane];
     }
 }
 

@@ -216,3 +216,22 @@ impl Tokenizer {
         token.map_or("", |token| &self.tokens[token as usize].text)
     }
 }
+
+#[cfg(test)]
+impl Tokenizer {
+    /// Tokens `a`, `b`, `c`, … that only ever go back to text.
+    pub(super) fn of_letters(count: u8) -> Self {
+        let text = |index: u8| char::from(b'a' + index).to_string();
+        let tokens = (0..count).map(|index| Token { text: text(index), bytes: text(index).into_bytes() }).collect();
+        Self {
+            model: Model::SentencePiece(SentencePiece::empty()),
+            tokens,
+            specials: Vec::new(),
+            special_starts: [false; 256],
+            ends: HashSet::new(),
+            begin: None,
+            end: None,
+            add_begin: false,
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::engine::gguf::Gguf;
 const SPACE: &str = "\u{2581}";
 
 /// A vocabulary with scores.
+#[derive(Default)]
 pub struct SentencePiece {
     ids: HashMap<String, u32>,
     scores: Vec<f32>,
@@ -122,6 +123,14 @@ impl SentencePiece {
     }
 }
 
+#[cfg(test)]
+impl SentencePiece {
+    /// Without tokens.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+}
+
 /// The bytes that a token of the vocabulary stands for.
 pub fn bytes(token: &str, is_byte: bool) -> Vec<u8> {
     match byte_of(token) {
@@ -153,5 +162,49 @@ impl Ord for Pair {
     /// The best score first; among equals the leftmost.
     fn cmp(&self, other: &Self) -> Ordering {
         self.score.total_cmp(&other.score).then(other.left.cmp(&self.left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(pieces: &[(&str, f32)]) -> SentencePiece {
+        let mut model = SentencePiece { space_first: true, ..SentencePiece::default() };
+        for (id, (piece, score)) in pieces.iter().enumerate() {
+            model.ids.insert((*piece).to_owned(), id as u32);
+            model.scores.push(*score);
+            if let Some(byte) = byte_of(piece) {
+                model.bytes.insert(byte, id as u32);
+            }
+        }
+        model
+    }
+
+    #[test]
+    fn the_best_score_joins_first_and_what_is_unknown_goes_by_bytes() {
+        let pieces = [
+            ("<unk>", 0.0),
+            ("\u{2581}", -9.0),
+            ("a", -9.0),
+            ("b", -9.0),
+            ("c", -9.0),
+            ("ab", -2.0),
+            ("bc", -1.0),
+            ("abc", -3.0),
+            ("<0xC3>", 0.0),
+            ("<0xB1>", 0.0),
+        ];
+        let encode = |text: &str| {
+            let mut tokens = Vec::new();
+            model(&pieces).encode(text, true, &mut tokens);
+            tokens
+        };
+        // "bc" comes before "ab", and then "a" with "bc" makes the whole.
+        assert_eq!(encode("abc"), [1, 7]);
+        assert_eq!(encode("ab c"), [1, 5, 1, 4]);
+        assert_eq!(encode("ñ"), [1, 8, 9]);
+        assert_eq!(bytes("\u{2581}ab", false), b" ab");
+        assert_eq!(bytes("<0x0A>", true), b"\n");
     }
 }
