@@ -15,6 +15,8 @@ use crate::store::{StoredChunk, bm25};
 
 /// Share of a sentence's words that its window must hold.
 const MIN_OVERLAP: f32 = 0.7;
+/// Words that matter in the shortest sentence that states something.
+const MIN_TERMS: usize = 3;
 /// Sentences of the longest window.
 const MAX_WINDOW: usize = 3;
 
@@ -53,9 +55,14 @@ impl Claim {
         Self { facts: facts(sentence), terms: terms(sentence) }
     }
 
-    /// Whether there is anything to check: a sentence without words that matter claims nothing.
+    /// Whether it states anything: «The answer is:» and single words do not.
     pub fn is_empty(&self) -> bool {
-        self.terms.is_empty() && self.facts.numbers.is_empty() && self.facts.names.is_empty()
+        self.terms.len() < MIN_TERMS && self.facts.numbers.is_empty() && self.facts.names.is_empty()
+    }
+
+    /// Whether it says the same as another one.
+    pub fn repeats(&self, other: &Self) -> bool {
+        self.terms == other.terms && self.facts == other.facts
     }
 
     /// The best supporting window of a chunk, else the reason that came closest.

@@ -249,12 +249,16 @@ impl Answerer<'_> {
             None => Sampling::Greedy,
             Some(seed) => Sampling::Random { temperature: 0.7, top_p: 0.9, top_k: 40, seed },
         };
+        let prompt_tokens = generator.count_tokens(&prompt.text);
         let request =
             GenerateRequest { prompt: prompt.text, max_tokens: self.settings.max_tokens, sampling, stop: Vec::new() };
+        draft.answer.usage.prompt_tokens = prompt_tokens;
         let mut pending = String::new();
         for event in generator.generate(request)? {
             match event? {
                 Event::Text(text) => {
+                    // Corrected by the summary, unless the work is stopped before it comes.
+                    draft.answer.usage.completion_tokens += generator.count_tokens(&text);
                     pending.push_str(&text);
                     let finished = finished_sentences(&pending);
                     for range in finished.clone() {
@@ -263,7 +267,7 @@ impl Answerer<'_> {
                     if let Some(last) = finished.last() {
                         pending.drain(..last.end);
                     }
-                    if !draft.listening {
+                    if !draft.listening || draft.repeated {
                         break;
                     }
                 }
@@ -302,6 +306,9 @@ struct Draft<'a> {
     page_at: &'a PageAt<'a>,
     listener: &'a mut dyn FnMut(AnswerEvent<'_>) -> bool,
     listening: bool,
+    /// All sentences of the model so far, kept or not.
+    claims: Vec<check::Claim>,
+    repeated: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -325,7 +332,7 @@ impl<'a> Draft<'a> {
             language: retrieved.language,
             provenance: Provenance { embedder: embedder.identity().to_owned(), ..Provenance::default() },
         };
-        Self { answer, page_at, listener, listening: true }
+        Self { answer, page_at, listener, listening: true, claims: Vec::new(), repeated: false }
     }
 
     fn abstain(&mut self, language: Option<Language>) {
@@ -343,6 +350,11 @@ impl<'a> Draft<'a> {
         if claim.is_empty() {
             return;
         }
+        if self.claims.iter().any(|earlier| claim.repeats(earlier)) {
+            // A small model that begins to repeat itself goes on doing so until it is stopped.
+            self.repeated = true;
+            return;
+        }
         // The passages the model names come first; a wrong or missing number is mended when another one supports it.
         let named = cited.iter().filter_map(|&n| passages.get(n.checked_sub(1)?));
         let others = passages.iter().enumerate().filter(|(i, _)| !cited.contains(&(i + 1))).map(|(_, chunk)| chunk);
@@ -352,11 +364,13 @@ impl<'a> Draft<'a> {
                 Ok(support) => {
                     let n = self.cite(chunk, support.range);
                     self.say(&format!("{text} [{n}]"));
+                    self.claims.push(claim);
                     return;
                 }
                 Err(reason) => nearest = nearest.max(reason),
             }
         }
+        self.claims.push(claim);
         self.answer.unsupported.push(Removed { sentence: text, reason: nearest });
     }
 

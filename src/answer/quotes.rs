@@ -14,8 +14,10 @@ const MAX_QUOTES: usize = 3;
 const MAX_PASSAGES: usize = 5;
 /// Sentences weighed, so that one huge passage cannot take long.
 const MAX_SENTENCES: usize = 60;
-/// A quote this much weaker than the best is not shown.
-const MIN_SHARE_OF_BEST: f32 = 0.8;
+/// A quote weaker than this share of the best is not shown.
+const MIN_SHARE_OF_BEST: f32 = 0.85;
+/// Words of the shortest quote.
+const MIN_WORDS: usize = 4;
 
 /// A sentence, or a table row, of a passage.
 pub struct Quote<'a> {
@@ -31,8 +33,8 @@ pub fn best<'a>(embedder: &dyn Embedder, question: &str, found: &'a [Found]) -> 
     let mut candidates: Vec<Quote<'a>> = Vec::new();
     for found in found.iter().take(MAX_PASSAGES) {
         for range in sentence::sentences(&found.chunk.text) {
-            let has_words = found.chunk.text[range.clone()].chars().filter(|c| c.is_alphanumeric()).count() >= 8;
-            if has_words && candidates.len() < MAX_SENTENCES {
+            let words = found.chunk.text[range.clone()].split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
+            if words.count() >= MIN_WORDS && candidates.len() < MAX_SENTENCES {
                 // A passage that fits as a whole lends its sentences some of its weight.
                 candidates.push(Quote { chunk: &found.chunk, range, score: 0.3 * found.score });
             }

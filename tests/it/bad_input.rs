@@ -39,7 +39,7 @@ fn broken_files_are_listed_with_their_reasons_and_the_rest_goes_in() {
     scratch.write("zero.pdf", b"");
     let pdf = sample_with_ending("pdf");
     scratch.write("truncated.pdf", &pdf[..pdf.len() / 3]);
-    scratch.write("encrypted.pdf", include_bytes!("../../ingest/tests/data/encrypted.pdf"));
+    scratch.write("encrypted.pdf", include_bytes!("../../ingest/tests/data/password.pdf"));
     scratch.write("text.docx", b"this is no zip archive at all");
     let report = scratch.ingest(&["--acl", "everyone"]);
     assert_eq!(report["new"], json!(1), "{report}");
