@@ -15,6 +15,8 @@ use crate::store::{StoredChunk, bm25};
 
 /// Share of a sentence's words that its window must hold.
 const MIN_OVERLAP: f32 = 0.7;
+/// Share of a sentence's words that must stand in the same sentence as a number or name of it.
+const MIN_SHARE_BESIDE_A_FACT: f32 = 0.4;
 /// Words that matter in the shortest sentence that states something.
 const MIN_TERMS: usize = 3;
 /// Sentences of the longest window.
@@ -112,13 +114,19 @@ impl Claim {
         if self.facts.negated != window.iter().any(|(facts, ..)| facts.negated) {
             return Err(Unsupported::Negation);
         }
+        // A fact counts only beside the words it belongs to: the «30 days» of the next sentence are those of something else.
+        let near = |terms: &HashSet<u32>| {
+            let common = self.terms.intersection(terms).count();
+            common as f32 >= MIN_SHARE_BESIDE_A_FACT * self.terms.len() as f32
+        };
         for name in &self.facts.names {
-            if !window.iter().any(|(_, _, words)| words.contains(name)) && !context_words.contains(name) {
+            let stands = window.iter().any(|(_, terms, words)| words.contains(name) && near(terms));
+            if !stands && !context_words.contains(name) {
                 return Err(Unsupported::Name);
             }
         }
         for number in &self.facts.numbers {
-            if !window.iter().any(|(facts, ..)| facts.numbers.contains(number)) {
+            if !window.iter().any(|(facts, terms, _)| facts.numbers.contains(number) && near(terms)) {
                 return Err(Unsupported::Number);
             }
         }

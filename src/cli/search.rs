@@ -63,6 +63,8 @@ fn hit(rank: usize, found: &Found) -> serde_json::Value {
     json!({
         "rank": rank,
         "score": found.score,
+        "cosine": found.cosine,
+        "coverage": found.coverage,
         "document_id": chunk.document_id,
         "title": chunk.title,
         "uri": chunk.uri,
