@@ -31,9 +31,9 @@ const MAX_PAGES: usize = 20_000;
 
 /// Reads a PDF file.
 pub fn read(bytes: &[u8]) -> Result<Extracted, FormatError> {
-    let first = catch_unwind(AssertUnwindSafe(|| first_reader(bytes)))
+    let result = catch_unwind(AssertUnwindSafe(|| interpret(bytes)))
         .unwrap_or_else(|_| Err(damaged("its structure contradicts itself: print it to a new PDF")));
-    match first {
+    match result {
         Err(FormatError::Damaged { .. }) if !has_header(bytes) => {
             Err(damaged("it does not begin as a PDF does: export it again"))
         }
@@ -46,7 +46,7 @@ fn has_header(bytes: &[u8]) -> bool {
     bytes[..bytes.len().min(1024)].windows(5).any(|window| window == b"%PDF-")
 }
 
-fn first_reader(bytes: &[u8]) -> Result<Extracted, FormatError> {
+fn interpret(bytes: &[u8]) -> Result<Extracted, FormatError> {
     let pdf = Pdf::new(bytes.to_vec()).map_err(load_error)?;
     let mut builder = Builder::default();
     if let Some(title) = &pdf.metadata().title {
