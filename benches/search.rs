@@ -249,7 +249,7 @@ impl Corpus {
                 text,
                 section: vec![self.words(3)],
                 page: Some(position as u32 / 3 + 1),
-                language: Some(if number % 2 == 0 { Language::English } else { Language::Spanish }),
+                language: Some(if number.is_multiple_of(2) { Language::English } else { Language::Spanish }),
             });
             vectors.push(self.vector());
         }

@@ -158,7 +158,11 @@ impl App {
     }
 
     /// What answering needs. The generator is loaded only for mode `generate`.
-    pub fn answerer<'a>(&'a self, generate: bool, page_at: &'a crate::answer::PageAt<'a>) -> Result<Answerer<'a>, AppError> {
+    pub fn answerer<'a>(
+        &'a self,
+        generate: bool,
+        page_at: &'a crate::answer::PageAt<'a>,
+    ) -> Result<Answerer<'a>, AppError> {
         let generator = if generate { Some(self.generator()?) } else { None };
         Ok(Answerer { retriever: self.retriever()?, generator, settings: &self.config.answer, page_at })
     }

@@ -125,10 +125,8 @@ pub struct Answer {
     pub passage_tokens: usize,
     /// Longest question in characters.
     pub max_question_chars: usize,
-    /// See the defaults' comment.
-    pub min_cosine: f32,
-    /// See the defaults' comment.
-    pub min_coverage: f32,
+    /// Least cosine plus coverage of the best passage.
+    pub min_relevance: f32,
 }
 
 /// Written or quoted.
@@ -195,15 +193,21 @@ pub enum ConfigError {
 impl Config {
     /// Loads defaults, then the file, then the environment (`INTRAMUROS_SECTION__FIELD`).
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_with(file, std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
+        Self::load_with(
+            file,
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        )
     }
 
-    fn load_with(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    fn load_with(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut table: Table = DEFAULTS.parse().expect("the embedded defaults are valid");
         if let Some(path) = file {
             let origin = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: origin.clone(), source })?;
+            let text =
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: origin.clone(), source })?;
             let own: Table = text
                 .parse()
                 .map_err(|e: toml::de::Error| ConfigError::Syntax { origin: origin.clone(), reason: e.to_string() })?;
@@ -339,7 +343,8 @@ mod tests {
     #[test]
     fn a_source_that_says_nothing_is_readable_by_nobody() {
         let config = load("[[sources]]\nname = 'a'\npath = '/a'\n", &[]).unwrap();
-        let settings: intramuros_ingest::source::FolderSettings = config.sources[0].settings.clone().try_into().unwrap();
+        let settings: intramuros_ingest::source::FolderSettings =
+            config.sources[0].settings.clone().try_into().unwrap();
         assert!(settings.readers.is_nobody());
     }
 
@@ -347,7 +352,10 @@ mod tests {
     fn bad_fields_are_named_with_their_origin() {
         let error = |text, environment: &[_]| load(text, environment).unwrap_err().to_string();
         let unknown = error("[retrieve]\nlimits = 3\n", &[]);
-        assert!(unknown.contains("own.toml") && unknown.contains("limits") && unknown.contains("candidates"), "{unknown}");
+        assert!(
+            unknown.contains("own.toml") && unknown.contains("limits") && unknown.contains("candidates"),
+            "{unknown}"
+        );
         let kind = error("[store]\nkind = 'sqlite'\n", &[]);
         assert!(kind.contains("store.kind") && kind.contains("edge"), "{kind}");
         let range = error("[retrieve]\ndense_weight = 2.0\n", &[]);

@@ -35,7 +35,9 @@ pub enum IndexError {
         source: std::io::Error,
     },
     /// It lies inside a source, which alone says who reads it.
-    #[error("{path} lies in the source `{name}`, so --acl cannot say who reads it: put `readers = [\"{example}\"]` into {path}/.access.toml instead")]
+    #[error(
+        "{path} lies in the source `{name}`, so --acl cannot say who reads it: put `readers = [\"{example}\"]` into {path}/.access.toml instead"
+    )]
     RightsInside {
         /// As given.
         path: String,
@@ -51,7 +53,9 @@ pub enum IndexError {
         name: String,
     },
     /// A source lies inside it.
-    #[error("{path} holds the folder of the source `{name}` ({root}): documents would be indexed twice; forget that source first with `intramuros documents forget {name}`, or ingest folders beside it")]
+    #[error(
+        "{path} holds the folder of the source `{name}` ({root}): documents would be indexed twice; forget that source first with `intramuros documents forget {name}`, or ingest folders beside it"
+    )]
     Overlap {
         /// As given.
         path: String,
@@ -61,7 +65,9 @@ pub enum IndexError {
         root: String,
     },
     /// Nothing to do.
-    #[error("no source is configured and none was ever ingested: name a folder, `intramuros ingest DIR --acl everyone`, or add [[sources]] to the configuration")]
+    #[error(
+        "no source is configured and none was ever ingested: name a folder, `intramuros ingest DIR --acl everyone`, or add [[sources]] to the configuration"
+    )]
     NoSources,
     /// A source's settings or place.
     #[error(transparent)]
@@ -118,10 +124,8 @@ pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, I
         }
         let Ok(below) = path.strip_prefix(&root) else { continue };
         let whole = below.as_os_str().is_empty();
-        let below = source::path_text(below).ok_or_else(|| IndexError::Path {
-            path: shown(),
-            source: std::io::ErrorKind::InvalidFilename.into(),
-        })?;
+        let below = source::path_text(below)
+            .ok_or_else(|| IndexError::Path { path: shown(), source: std::io::ErrorKind::InvalidFilename.into() })?;
         let remember = match (acl, &readers) {
             (None, _) => None,
             (Some(acl), _) if !whole => {

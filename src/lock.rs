@@ -13,7 +13,9 @@ pub struct DataLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Somebody else has it.
-    #[error("the data directory {directory} is in use by {owner}: wait for it to end or stop it, or use another one with --data-dir DIR")]
+    #[error(
+        "the data directory {directory} is in use by {owner}: wait for it to end or stop it, or use another one with --data-dir DIR"
+    )]
     Taken {
         /// The directory.
         directory: String,

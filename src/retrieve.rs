@@ -116,7 +116,8 @@ fn add_branch(
     for hit in hits {
         let normal = if range > 0.0 { (hit.score - least) / range } else { 0.0 };
         let place = (hit.chunk.document_id, hit.chunk.position);
-        let found = by_place.entry(place).or_insert(Found { score: 0.0, cosine: None, coverage: 0.0, chunk: hit.chunk });
+        let found =
+            by_place.entry(place).or_insert(Found { score: 0.0, cosine: None, coverage: 0.0, chunk: hit.chunk });
         found.score += weight * normal;
         if is_dense {
             found.cosine = Some(hit.score);

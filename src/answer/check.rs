@@ -86,7 +86,8 @@ impl Claim {
             for first in 0..=sentences.len() - size {
                 let window = &read[first..first + size];
                 let range = sentences[first].start..sentences[first + size - 1].end;
-                let outcome = self.fits(window, &context_terms, &context_words).map(|overlap| Support { range, overlap });
+                let outcome =
+                    self.fits(window, &context_terms, &context_words).map(|overlap| Support { range, overlap });
                 best = better(best, outcome);
             }
             // The shortest window that supports it is the quote to show.
@@ -211,7 +212,8 @@ mod tests {
 
     #[test]
     fn spanish_is_checked_the_same_way() {
-        let chunk = chunk("Vacaciones", "La plantilla tiene 23 días laborables de vacaciones. El año pasado se pagó el 5 %.");
+        let chunk =
+            chunk("Vacaciones", "La plantilla tiene 23 días laborables de vacaciones. El año pasado se pagó el 5 %.");
         let check = |text: &str| Claim::new(text).support(&chunk).map(|_| ());
         assert_eq!(check("La plantilla tiene 23 días de vacaciones."), Ok(()));
         assert_eq!(check("La plantilla tiene 25 días de vacaciones."), Err(Unsupported::Number));

@@ -69,11 +69,7 @@ fn link(uri: &str, page: Option<u32>, quote: &str) -> String {
         0 => uri.to_owned(),
         1..=8 => format!("{uri}#:~:text={}", escape(&words.join(" "))),
         // Start and end are enough for a browser to find a long quote, whatever its line breaks.
-        many => format!(
-            "{uri}#:~:text={},{}",
-            escape(&words[..4].join(" ")),
-            escape(&words[many - 4..].join(" "))
-        ),
+        many => format!("{uri}#:~:text={},{}", escape(&words[..4].join(" ")), escape(&words[many - 4..].join(" "))),
     }
 }
 

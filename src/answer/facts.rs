@@ -22,18 +22,55 @@ const NEGATIONS: &[&str] = &[
 
 /// Without «one» and «once», which are mostly something else.
 const NUMBER_WORDS: &[(&str, &str)] = &[
-    ("two", "2"), ("three", "3"), ("four", "4"), ("five", "5"), ("six", "6"), ("seven", "7"),
-    ("eight", "8"), ("nine", "9"), ("ten", "10"), ("eleven", "11"), ("twelve", "12"),
-    ("dos", "2"), ("tres", "3"), ("cuatro", "4"), ("cinco", "5"), ("seis", "6"), ("siete", "7"),
-    ("ocho", "8"), ("nueve", "9"), ("diez", "10"), ("doce", "12"),
+    ("two", "2"),
+    ("three", "3"),
+    ("four", "4"),
+    ("five", "5"),
+    ("six", "6"),
+    ("seven", "7"),
+    ("eight", "8"),
+    ("nine", "9"),
+    ("ten", "10"),
+    ("eleven", "11"),
+    ("twelve", "12"),
+    ("dos", "2"),
+    ("tres", "3"),
+    ("cuatro", "4"),
+    ("cinco", "5"),
+    ("seis", "6"),
+    ("siete", "7"),
+    ("ocho", "8"),
+    ("nueve", "9"),
+    ("diez", "10"),
+    ("doce", "12"),
 ];
 
 /// Months, English ones first; they count among the numbers, so that «3 de mayo» is not taken for «3 de junio».
 const MONTHS: &[(&str, u8)] = &[
-    ("january", 1), ("february", 2), ("march", 3), ("april", 4), ("may", 5), ("june", 6), ("july", 7), ("august", 8),
-    ("september", 9), ("october", 10), ("november", 11), ("december", 12), ("enero", 1), ("febrero", 2), ("marzo", 3),
-    ("abril", 4), ("mayo", 5), ("junio", 6), ("julio", 7), ("agosto", 8), ("septiembre", 9), ("octubre", 10),
-    ("noviembre", 11), ("diciembre", 12),
+    ("january", 1),
+    ("february", 2),
+    ("march", 3),
+    ("april", 4),
+    ("may", 5),
+    ("june", 6),
+    ("july", 7),
+    ("august", 8),
+    ("september", 9),
+    ("october", 10),
+    ("november", 11),
+    ("december", 12),
+    ("enero", 1),
+    ("febrero", 2),
+    ("marzo", 3),
+    ("abril", 4),
+    ("mayo", 5),
+    ("junio", 6),
+    ("julio", 7),
+    ("agosto", 8),
+    ("septiembre", 9),
+    ("octubre", 10),
+    ("noviembre", 11),
+    ("diciembre", 12),
 ];
 
 /// Reads the facts of one sentence.
@@ -70,7 +107,9 @@ pub fn facts(sentence: &str) -> Facts {
 
 /// A number if it is one with at most a unit sign, else a code whose spelling matters as a whole.
 fn add_digits(facts: &mut Facts, core: &str, folded: &str) {
-    let numeric = core.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '%' | '€' | '$' | ':' | '/' | '-' | 'º' | 'ª' | '°'));
+    let numeric = core
+        .chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '%' | '€' | '$' | ':' | '/' | '-' | 'º' | 'ª' | '°'));
     if !numeric {
         // «30th», «90min», «15h» are numbers with a unit glued on; «ES-2024» and «ERR42» are codes.
         let digits: String = core.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect();

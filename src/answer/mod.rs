@@ -140,7 +140,9 @@ pub enum AnswerError {
     #[error("the question is empty: ask in a sentence or a few words")]
     EmptyQuestion,
     /// It is too long.
-    #[error("the question has {characters} characters and may have {most}: ask a shorter one, or raise `answer.max_question_chars`")]
+    #[error(
+        "the question has {characters} characters and may have {most}: ask a shorter one, or raise `answer.max_question_chars`"
+    )]
     LongQuestion {
         /// As given.
         characters: usize,
@@ -218,12 +220,10 @@ impl Answerer<'_> {
         Ok(answer)
     }
 
-    /// Whether any passage is near enough in meaning or in words.
+    /// Whether any passage is near enough in meaning and words together. A cosine alone says little in a language the
+    /// embedder does not know, and words alone say little where they are common.
     fn is_relevant(&self, found: &[Found]) -> bool {
-        found.iter().any(|found| {
-            found.cosine.is_some_and(|cosine| cosine >= self.settings.min_cosine)
-                || found.coverage >= self.settings.min_coverage
-        })
+        found.iter().any(|found| found.cosine.unwrap_or(0.0) + found.coverage >= self.settings.min_relevance)
     }
 
     fn generate(
@@ -233,10 +233,8 @@ impl Answerer<'_> {
         retrieved: &Retrieved,
         draft: &mut Draft<'_>,
     ) -> Result<(), AnswerError> {
-        let budget = prompt::Budget {
-            passage_tokens: self.settings.passage_tokens,
-            answer_tokens: self.settings.max_tokens,
-        };
+        let budget =
+            prompt::Budget { passage_tokens: self.settings.passage_tokens, answer_tokens: self.settings.max_tokens };
         let prompt = prompt::build(generator, retrieved.language, &ask.question, &retrieved.found, budget)?;
         draft.answer.model = Some(generator.identity().to_owned());
         draft.answer.mode = AnswerMode::Generate;

@@ -33,7 +33,8 @@ pub fn best<'a>(embedder: &dyn Embedder, question: &str, found: &'a [Found]) -> 
     let mut candidates: Vec<Quote<'a>> = Vec::new();
     for found in found.iter().take(MAX_PASSAGES) {
         for range in sentence::sentences(&found.chunk.text) {
-            let words = found.chunk.text[range.clone()].split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
+            let words =
+                found.chunk.text[range.clone()].split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
             if words.count() >= MIN_WORDS && candidates.len() < MAX_SENTENCES {
                 // A passage that fits as a whole lends its sentences some of its weight.
                 candidates.push(Quote { chunk: &found.chunk, range, score: 0.3 * found.score });

@@ -79,8 +79,15 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             "chunks": chunks,
         }));
     }
-    println!("generator  {prefill:.0} tokens/s over the prompt, {decode:.0} tokens/s writing  ({})", generator.identity());
-    println!("embedder   {vectors_per_second:.1} passages/s of {} tokens  ({})", embedder.count_tokens(&passage), embedder.identity());
+    println!(
+        "generator  {prefill:.0} tokens/s over the prompt, {decode:.0} tokens/s writing  ({})",
+        generator.identity()
+    );
+    println!(
+        "embedder   {vectors_per_second:.1} passages/s of {} tokens  ({})",
+        embedder.count_tokens(&passage),
+        embedder.identity()
+    );
     println!(
         "search     {queries_per_second:.0} queries/s over {chunks} chunks, p50 {:.1} ms, p95 {:.1} ms, the question's vector included",
         percentile(&times, 0.5),

@@ -67,10 +67,14 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
 }
 
 fn samples(args: &Args) -> anyhow::Result<PathBuf> {
-    let in_tree = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default().join("samples/intranet");
+    let in_tree =
+        std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default().join("samples/intranet");
     let samples = args.samples.clone().unwrap_or(in_tree);
     samples.canonicalize().with_context(|| {
-        format!("the sample intranet is not at {}: run the command in the source tree, or name it with --samples DIR", samples.display())
+        format!(
+            "the sample intranet is not at {}: run the command in the source tree, or name it with --samples DIR",
+            samples.display()
+        )
     })
 }
 

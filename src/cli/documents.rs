@@ -99,7 +99,8 @@ fn list(session: &Session, app: &crate::app::App, who: &As) -> anyhow::Result<()
     let mut rows = Vec::with_capacity(records.len());
     for record in &records {
         let readers = record.readers.as_ref().map_or(String::new(), ToString::to_string);
-        let state = record.reason.as_ref().map_or_else(|| record.state.clone(), |why| format!("{}: {why}", record.state));
+        let state =
+            record.reason.as_ref().map_or_else(|| record.state.clone(), |why| format!("{}: {why}", record.state));
         let path = output::printable(&record.path);
         rows.push(vec![record.document_id.to_string(), path, record.chunks.to_string(), readers, state]);
     }

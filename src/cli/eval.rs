@@ -34,7 +34,8 @@ pub struct Args {
 
 pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     let questions = read_questions(&args.dir, args.limit)?;
-    let docs = args.dir.join("docs").canonicalize().context("an evaluation folder holds `docs/`, with the documents")?;
+    let docs =
+        args.dir.join("docs").canonicalize().context("an evaluation folder holds `docs/`, with the documents")?;
     // An index of its own, kept for the next time: the documents of an evaluation must never answer anybody's question.
     let name = ContentHash::of(docs.as_os_str().as_encoded_bytes()).0;
     let directory = session.config.data_dir()?.join("eval").join(&name[..16]);

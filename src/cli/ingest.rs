@@ -10,8 +10,8 @@ use intramuros_ingest::access::Acl;
 use intramuros_ingest::sync::{SyncEvent, SyncOptions, SyncReport};
 use serde_json::json;
 
-use super::output::{self, Progress};
 use super::Session;
+use super::output::{self, Progress};
 use crate::app::App;
 use crate::index::{self, Planned};
 
@@ -72,7 +72,12 @@ fn planned_is_one(paths: &[PathBuf]) -> bool {
 }
 
 /// One pass with its progress on standard error.
-pub fn run_one(app: &App, planned: &Planned, allow_empty: bool, cancel: &Arc<AtomicBool>) -> anyhow::Result<SyncReport> {
+pub fn run_one(
+    app: &App,
+    planned: &Planned,
+    allow_empty: bool,
+    cancel: &Arc<AtomicBool>,
+) -> anyhow::Result<SyncReport> {
     let settings = &app.config().ingest;
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let options = SyncOptions {

@@ -28,13 +28,18 @@ mod store;
 
 /// Ask your company's documents, on your company's hardware.
 #[derive(Parser)]
-#[command(name = "intramuros", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "intramuros",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Begin with `intramuros demo`. Or with your own documents:
   intramuros models pull starter
   intramuros ingest ./handbook --acl everyone
   intramuros ask \"How many days of leave do I have?\"
 
-Every setting with its default: intramuros doctor --print-config")]
+Every setting with its default: intramuros doctor --print-config"
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -118,7 +123,9 @@ impl Session {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("INTRAMUROS_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("INTRAMUROS_LOG").unwrap_or_else(|_| "warn".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     match run(cli) {

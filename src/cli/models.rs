@@ -8,8 +8,8 @@ use clap::Subcommand;
 use intramuros_models::catalog::Catalog;
 use serde_json::json;
 
-use super::output::{self, Progress};
 use super::Session;
+use super::output::{self, Progress};
 use crate::config::Config;
 use crate::pull::{self, Installation, PullRequest, Pulled};
 
@@ -137,7 +137,10 @@ fn import(session: &Session, catalog: &Catalog, directory: &Path, from: &Path) -
         }
     }
     if imported.installed.is_empty() {
-        bail!("no model could be installed from {}: add the missing files and run the same command again", from.display());
+        bail!(
+            "no model could be installed from {}: add the missing files and run the same command again",
+            from.display()
+        );
     }
     Ok(())
 }

@@ -48,7 +48,8 @@ fn print(retrieved: &Retrieved) {
     for (i, found) in retrieved.found.iter().enumerate() {
         let chunk = &found.chunk;
         let page = chunk.page.map_or(String::new(), |page| format!(", page {page}"));
-        let section = if chunk.section.is_empty() { String::new() } else { format!(" > {}", chunk.section.join(" > ")) };
+        let section =
+            if chunk.section.is_empty() { String::new() } else { format!(" > {}", chunk.section.join(" > ")) };
         println!("{}. {}{}{page}  ({:.3})", i + 1, printable(&chunk.title), printable(&section), found.score);
         println!("   {}", chunk.uri);
         for line in printable(&chunk.text).lines() {

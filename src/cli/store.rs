@@ -9,8 +9,8 @@ use intramuros_ingest::document::DocumentId;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::output::{self, Progress};
 use super::Session;
+use super::output::{self, Progress};
 use crate::app::App;
 use crate::config::StoreKind;
 use crate::store::{Point, VectorStore};
@@ -46,7 +46,10 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             if session.json {
                 return output::json(&info);
             }
-            println!("{}: {} chunks, made by {} ({} dimensions)", info.kind, info.chunks, info.embedder.name, info.embedder.dimensions);
+            println!(
+                "{}: {} chunks, made by {} ({} dimensions)",
+                info.kind, info.chunks, info.embedder.name, info.embedder.dimensions
+            );
             Ok(())
         }
         Command::Verify => verify(session, &app),
@@ -82,10 +85,12 @@ fn verify(session: &Session, app: &App) -> anyhow::Result<()> {
             }
             let length: f32 = point.dense.iter().map(|x| x * x).sum::<f32>().sqrt();
             if (length - 1.0).abs() > 1e-3 {
-                problems.push(format!("chunk {} of document {id} has a vector of length {length}", point.chunk.position));
+                problems
+                    .push(format!("chunk {} of document {id} has a vector of length {length}", point.chunk.position));
             }
             if readers.get(&id).is_some_and(|acl| **acl != point.chunk.acl) {
-                problems.push(format!("chunk {} of document {id} has other readers than the ledger", point.chunk.position));
+                problems
+                    .push(format!("chunk {} of document {id} has other readers than the ledger", point.chunk.position));
             }
             // Vectors may differ in their last bits with the batch they were made in: the hash of their text stands in.
             digest.update(serde_json::to_vec(&point.chunk)?);
@@ -103,7 +108,9 @@ fn verify(session: &Session, app: &App) -> anyhow::Result<()> {
     }
     let pending = app.wait(app.state().pending())?;
     if pending > 0 {
-        problems.push(format!("{pending} documents were being written when a run was cut off: run `intramuros ingest` again"));
+        problems.push(format!(
+            "{pending} documents were being written when a run was cut off: run `intramuros ingest` again"
+        ));
     }
     let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if session.json {
@@ -125,7 +132,10 @@ fn migrate(session: &Session, app: &App, to: StoreKind) -> anyhow::Result<()> {
     }
     let target = app.open_store(to)?;
     if target.info()?.chunks > 0 {
-        bail!("the target already holds {} chunks: empty it first, or name another `store.collection`", target.info()?.chunks);
+        bail!(
+            "the target already holds {} chunks: empty it first, or name another `store.collection`",
+            target.info()?.chunks
+        );
     }
     let total = from.info()?.chunks;
     let mut progress = Progress::counting(total, "chunks");

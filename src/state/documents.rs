@@ -87,7 +87,8 @@ impl State {
     /// The documents that the caller may read, by source and path.
     pub async fn documents(&self, caller: &Caller) -> Result<Vec<DocumentRecord>, StateError> {
         let sql = visible("ORDER BY d.source, d.path");
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(principals(caller)).fetch_all(&self.pool).await?;
+        let rows: Vec<Row> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(principals(caller)).fetch_all(&self.pool).await?;
         rows.into_iter().map(|row| record(caller, row)).collect()
     }
 

@@ -160,15 +160,17 @@ async fn settle_row(transaction: &mut Transaction<'_, Sqlite>, known: &Known) ->
 async fn write_document(transaction: &mut Transaction<'_, Sqlite>, written: &Written) -> Result<(), StateError> {
     let document = &written.document;
     let id = document.id.to_string();
-    sqlx::query("UPDATE documents SET uri = $2, title = $3, language = $4, page_starts = $5, chunks = $6 WHERE id = $1")
-        .bind(&id)
-        .bind(&document.uri)
-        .bind(&document.title)
-        .bind(document.language.map(|language| language.code()))
-        .bind(to_json(&document.page_starts))
-        .bind(written.chunks as i64)
-        .execute(&mut **transaction)
-        .await?;
+    sqlx::query(
+        "UPDATE documents SET uri = $2, title = $3, language = $4, page_starts = $5, chunks = $6 WHERE id = $1",
+    )
+    .bind(&id)
+    .bind(&document.uri)
+    .bind(&document.title)
+    .bind(document.language.map(|language| language.code()))
+    .bind(to_json(&document.page_starts))
+    .bind(written.chunks as i64)
+    .execute(&mut **transaction)
+    .await?;
     sqlx::query(
         "INSERT INTO document_texts (document_id, text) VALUES ($1, $2)
          ON CONFLICT (document_id) DO UPDATE SET text = excluded.text",

@@ -27,7 +27,9 @@ pub struct State {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Made by a newer version of this program.
-    #[error("the state database {path} has version {found} and this program knows up to {known}: use a newer intramuros")]
+    #[error(
+        "the state database {path} has version {found} and this program knows up to {known}: use a newer intramuros"
+    )]
     Newer {
         /// The file.
         path: String,
@@ -37,13 +39,17 @@ pub enum StateError {
         known: i64,
     },
     /// The disk is full.
-    #[error("no room to write the state database: free some space on the disk of the data directory and run the same command again, nothing acknowledged is lost")]
+    #[error(
+        "no room to write the state database: free some space on the disk of the data directory and run the same command again, nothing acknowledged is lost"
+    )]
     DiskFull,
     /// SQLite reports an error.
     #[error("the state database cannot be used: {0}")]
     Sql(sqlx::Error),
     /// A stored value cannot be understood.
-    #[error("the state database holds an invalid {field}: restore the data directory from a backup, or index again into an empty one")]
+    #[error(
+        "the state database holds an invalid {field}: restore the data directory from a backup, or index again into an empty one"
+    )]
     Corrupt {
         /// Which one.
         field: &'static str,

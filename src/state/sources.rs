@@ -24,7 +24,11 @@ impl State {
             sqlx::query_as("SELECT name, root, readers FROM sources ORDER BY name").fetch_all(&self.pool).await?;
         let mut sources = Vec::with_capacity(rows.len());
         for (name, root, readers) in rows {
-            sources.push(SourceRecord { name, root: PathBuf::from(root), readers: from_json(&readers, "list of readers")? });
+            sources.push(SourceRecord {
+                name,
+                root: PathBuf::from(root),
+                readers: from_json(&readers, "list of readers")?,
+            });
         }
         Ok(sources)
     }

@@ -132,7 +132,7 @@ impl EdgeStore {
 
     fn upsert(&self, points: &[Point]) -> Result<(), StoreError> {
         for batch in points.chunks(BATCH) {
-            let bytes: usize = batch.iter().map(|point| convert::written_size(point)).sum();
+            let bytes: usize = batch.iter().map(convert::written_size).sum();
             let mut records = Vec::with_capacity(batch.len());
             for point in batch {
                 records.push(convert::to_engine(point, &self.embedder)?);

@@ -36,7 +36,11 @@ fn a_deleted_document_answers_no_more_and_a_moved_one_is_not_embedded_again() {
     std::fs::create_dir(scratch.docs().join("hr")).unwrap();
     std::fs::rename(scratch.docs().join("leave.md"), scratch.docs().join("hr/leave.md")).unwrap();
     let report = scratch.ingest(&[]);
-    assert_eq!((&report["moved"], &report["deleted"], &report["embedded"]), (&json!(1), &json!(1), &json!(0)), "{report}");
+    assert_eq!(
+        (&report["moved"], &report["deleted"], &report["embedded"]),
+        (&json!(1), &json!(1), &json!(0)),
+        "{report}"
+    );
 
     let hits = scratch.search("when does the canteen open", None)["hits"].to_string();
     assert!(!hits.contains("12:30") && hits.contains("hr/leave.md"), "{hits}");
@@ -49,7 +53,8 @@ fn rights_change_without_embedding_again() {
     let scratch = Scratch::new();
     scratch.write("legal/claim.md", "# Claim\n\nThe claim against Bruma Textil is worth 48,200 euros.\n");
     scratch.ingest(&["--acl", "everyone"]);
-    let found = |principals| scratch.search("claim against Bruma Textil", Some(principals))["hits"].as_array().unwrap().len();
+    let found =
+        |principals| scratch.search("claim against Bruma Textil", Some(principals))["hits"].as_array().unwrap().len();
     assert_eq!(found("user:eva"), 1);
 
     scratch.write("legal/.access.toml", "readers = [\"group:legal\"]\n");

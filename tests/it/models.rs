@@ -31,9 +31,8 @@ fn a_carried_directory_is_imported_and_verified() {
     let scratch = Scratch::new();
     let (stick, target) = (scratch.path().join("stick"), scratch.path().join("models"));
     copy_installed(EMBEDDER, &stick.join("anything"));
-    let run = |args: &[&str]| -> Ran {
-        scratch.command(args).env("INTRAMUROS_MODELS_DIR", &target).output().unwrap().into()
-    };
+    let run =
+        |args: &[&str]| -> Ran { scratch.command(args).env("INTRAMUROS_MODELS_DIR", &target).output().unwrap().into() };
     let said = run(&["models", "import", stick.to_str().unwrap()]).assert_ok().stdout;
     assert!(said.contains(EMBEDDER), "{said}");
     let said = run(&["models", "verify"]).assert_ok().stdout;
@@ -60,6 +59,10 @@ fn without_hub_and_index_the_error_says_how_to_import() {
     let target = scratch.path().join("models");
     let mut command = scratch.command(["models", "pull", EMBEDDER]);
     command.env("INTRAMUROS_MODELS_DIR", &target).env("PATH", "").env("HF_ENDPOINT", "http://127.0.0.1:9");
-    Ran::from(command.output().unwrap()).assert_fails_with(&["could not be fetched", "127.0.0.1:9", "models import DIR"]);
+    Ran::from(command.output().unwrap()).assert_fails_with(&[
+        "could not be fetched",
+        "127.0.0.1:9",
+        "models import DIR",
+    ]);
     assert!(!target.join(EMBEDDER).exists());
 }

@@ -62,7 +62,12 @@ fn every_sample_question_as_every_caller_stays_inside_the_rights() {
         let acl: Acl = principals.parse().unwrap();
         let caller = Caller::new(acl.readers().cloned());
         for command in [&["search"][..], &["ask", "--mode", "extract"]] {
-            let args = ["--json"].iter().chain(command).copied().chain(["--as", principals, "--batch", batch.to_str().unwrap()]);
+            let args = ["--json"].iter().chain(command).copied().chain([
+                "--as",
+                principals,
+                "--batch",
+                batch.to_str().unwrap(),
+            ]);
             let ran = scratch.run(args).assert_ok();
             let answers: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             assert_eq!(answers.len(), asked.len());

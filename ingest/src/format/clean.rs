@@ -44,7 +44,7 @@ fn visible(text: &str) -> impl Iterator<Item = char> + '_ {
     text.split("\r\n")
         .enumerate()
         .flat_map(|(i, part)| (i > 0).then_some('\n').into_iter().chain(part.chars()))
-        .flat_map(|c| Expanded::of(c))
+        .flat_map(Expanded::of)
         .nfc()
 }
 

@@ -21,8 +21,11 @@ pub struct Kind {
     /// Value of `kind`.
     pub name: &'static str,
     /// Decodes the settings; gets the source's name and its table without `name` and `kind`.
-    pub open: fn(&str, toml::Table) -> Result<Box<dyn Source + Send>, SourceError>,
+    pub open: Open,
 }
+
+/// Opens a source by its name and the fields of its own.
+pub type Open = fn(&str, toml::Table) -> Result<Box<dyn Source + Send>, SourceError>;
 
 /// All kinds of sources.
 pub const KINDS: &[Kind] = &[Kind { name: "folder", open: folder::open }];

@@ -133,8 +133,10 @@ fn a_file_that_grew_too_large_is_not_answered_from_its_old_text() {
 /// A source whose files fail to be read, or change just before.
 struct Unsteady<'a> {
     folder: Folder,
-    before_read: Mutex<Box<dyn FnMut(&SourceItem) -> Option<ReadError> + Send + 'a>>,
+    before_read: Mutex<Box<BeforeRead<'a>>>,
 }
+
+type BeforeRead<'a> = dyn FnMut(&SourceItem) -> Option<ReadError> + Send + 'a;
 
 impl<'a> Unsteady<'a> {
     fn new(world: &World, before_read: impl FnMut(&SourceItem) -> Option<ReadError> + Send + 'a) -> Self {

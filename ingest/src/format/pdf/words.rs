@@ -204,7 +204,8 @@ impl Sizes {
 
 /// The gap that ends a word in a row of letters set apart, `L I K E  T H I S`; `None` for a usual row.
 fn letter_spacing(row: &[Word]) -> Option<f64> {
-    let single = row.iter().filter(|word| word.text.chars().count() == 1 && !word.text.contains(char::is_numeric)).count();
+    let single =
+        row.iter().filter(|word| word.text.chars().count() == 1 && !word.text.contains(char::is_numeric)).count();
     if row.len() < 6 || single * 10 < row.len() * 7 {
         return None;
     }

@@ -125,9 +125,9 @@ fn avx512_q8_0<const C: usize>(group: Group, input: &Quantised, first: usize, su
             let factors = group.factors.as_ptr().add(block * GROUP).cast::<__m256i>();
             let steps = _mm512_cvtph_ps(_mm256_loadu_si256(factors));
             let mut step = [_mm512_setzero_ps(); C];
-            for token in 0..C {
+            for (token, step) in step.iter_mut().enumerate() {
                 let scale = &*scales.add(token * group.blocks + block);
-                step[token] = _mm512_mul_ps(steps, _mm512_set1_ps(scale.step));
+                *step = _mm512_mul_ps(steps, _mm512_set1_ps(scale.step));
             }
             for line in 0..8 {
                 let weights = _mm512_load_si512(lines.add(line));
