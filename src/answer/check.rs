@@ -1,12 +1,13 @@
 //! Holds each sentence of an answer against the passages: what does not stand there does not stay.
 //!
 //! A sentence is supported by a window of at most three neighbouring sentences of one chunk when its numbers and dates
-//! stand in the window, its names stand there or in the chunk's title and headings, it denies something exactly when the
+//! stand in the window beside their words, its names stand in the chunk, its title or its headings, it denies something exactly when the
 //! window does, and enough of its words are the window's. The thresholds are fixed; nothing is lowered until something fits.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
+use intramuros_ingest::document::Language;
 use intramuros_ingest::sentence;
 use serde::Serialize;
 
@@ -15,10 +16,10 @@ use crate::store::{StoredChunk, bm25};
 
 /// Share of a sentence's words that its window must hold.
 const MIN_OVERLAP: f32 = 0.7;
-/// Share of a sentence's words that must stand in the same sentence as a number or name of it.
-const MIN_SHARE_BESIDE_A_FACT: f32 = 0.4;
-/// Words that matter in the shortest sentence that states something.
-const MIN_TERMS: usize = 3;
+/// Share of a sentence's words that must stand in the same sentence as a number of it.
+const MIN_SHARE_BESIDE_A_NUMBER: f32 = 0.4;
+/// Words with which a model speaks of its task instead of the matter.
+const TASK_WORDS: &str = "passage passages answer answers question pasaje pasajes respuesta respuestas pregunta";
 /// Sentences of the longest window.
 const MAX_WINDOW: usize = 3;
 
@@ -45,39 +46,59 @@ pub enum Unsupported {
     Number,
 }
 
-/// A sentence of an answer, read once for all passages.
-pub struct Claim {
+/// A sentence of a passage.
+struct Read {
     facts: Facts,
     terms: HashSet<u32>,
+}
+
+/// A sentence of an answer, read once for all passages.
+pub struct Claim {
+    sentence: String,
+    facts: Facts,
+    /// Words that matter, numbers and talk of the task aside.
+    stating_words: usize,
 }
 
 impl Claim {
     /// Reads a sentence, citation marks taken out.
     pub fn new(sentence: &str) -> Self {
-        Self { facts: facts(sentence), terms: terms(sentence) }
+        let without_digits: String = sentence.chars().map(|c| if c.is_numeric() { ' ' } else { c }).collect();
+        // In the sentence's own language its stop words are gone, in the other one they count as words.
+        let stating = |language| {
+            let stated = terms(&without_digits, Some(language));
+            stated.difference(&terms(TASK_WORDS, Some(language))).count()
+        };
+        let stating_words = stating(Language::English).min(stating(Language::Spanish));
+        Self { sentence: sentence.to_owned(), facts: facts(sentence), stating_words }
     }
 
     /// Whether it states anything: «The answer is:» and single words do not.
     pub fn is_empty(&self) -> bool {
-        self.terms.len() < MIN_TERMS && self.facts.numbers.is_empty() && self.facts.names.is_empty()
+        match self.stating_words {
+            0 => true,
+            1 => self.facts.numbers.is_empty(),
+            _ => false,
+        }
     }
 
     /// Whether it says the same as another one.
     pub fn repeats(&self, other: &Self) -> bool {
-        self.terms == other.terms && self.facts == other.facts
+        fold(&self.sentence) == fold(&other.sentence)
     }
 
     /// The best supporting window of a chunk, else the reason that came closest.
     pub fn support(&self, chunk: &StoredChunk) -> Result<Support, Unsupported> {
         let context = format!("{}\n{}\n{}", chunk.title, chunk.section.join("\n"), table_header(&chunk.text));
-        let context_terms = terms(&context);
-        let context_words = words(&context);
+        let own = terms(&self.sentence, chunk.language);
+        let context_terms = terms(&context, chunk.language);
+        let passage_words = words(&format!("{context}\n{}", chunk.text));
         let sentences = sentence::sentences(&chunk.text);
-        let read: Vec<(Facts, HashSet<u32>, HashSet<String>)> = sentences
+        let read: Vec<Read> = sentences
             .iter()
             .map(|range| {
                 let text = &chunk.text[range.clone()];
-                (facts(text), terms(text), words(text))
+                Read { facts: facts(text), terms: terms(text, chunk.language) }
             })
             .collect();
 
@@ -86,8 +107,8 @@ impl Claim {
             for first in 0..=sentences.len() - size {
                 let window = &read[first..first + size];
                 let range = sentences[first].start..sentences[first + size - 1].end;
-                let outcome =
-                    self.fits(window, &context_terms, &context_words).map(|overlap| Support { range, overlap });
+                let outcome = self.fits(&own, window, &context_terms, &passage_words);
+                let outcome = outcome.map(|overlap| Support { range, overlap });
                 best = better(best, outcome);
             }
             // The shortest window that supports it is the quote to show.
@@ -100,34 +121,34 @@ impl Claim {
 
     fn fits(
         &self,
-        window: &[(Facts, HashSet<u32>, HashSet<String>)],
+        own: &HashSet<u32>,
+        window: &[Read],
         context_terms: &HashSet<u32>,
-        context_words: &HashSet<String>,
+        passage_words: &HashSet<String>,
     ) -> Result<f32, Unsupported> {
-        let holds = |term: &&u32| window.iter().any(|(_, terms, _)| terms.contains(*term));
-        let own = self.terms.iter().filter(holds).count();
-        let lent = self.terms.iter().filter(|term| !holds(term) && context_terms.contains(*term)).count();
+        let holds = |term: &&u32| window.iter().any(|read| read.terms.contains(*term));
+        let held = own.iter().filter(holds).count();
+        let lent = own.iter().filter(|term| !holds(term) && context_terms.contains(*term)).count();
         // A heading may lend words, but not carry a sentence alone.
-        let overlap = (own + lent.min(own)) as f32 / self.terms.len().max(1) as f32;
+        let overlap = (held + lent.min(held)) as f32 / own.len().max(1) as f32;
         if overlap < MIN_OVERLAP {
             return Err(Unsupported::Words);
         }
-        if self.facts.negated != window.iter().any(|(facts, ..)| facts.negated) {
+        if self.facts.negated != window.iter().any(|read| read.facts.negated) {
             return Err(Unsupported::Negation);
         }
-        // A fact counts only beside the words it belongs to: the «30 days» of the next sentence are those of something else.
-        let near = |terms: &HashSet<u32>| {
-            let common = self.terms.intersection(terms).count();
-            common as f32 >= MIN_SHARE_BESIDE_A_FACT * self.terms.len() as f32
-        };
         for name in &self.facts.names {
-            let stands = window.iter().any(|(_, terms, words)| words.contains(name) && near(terms));
-            if !stands && !context_words.contains(name) {
+            if !passage_words.contains(name) {
                 return Err(Unsupported::Name);
             }
         }
+        // A number counts only beside the words it belongs to: the «30 days» of the next sentence are those of something else.
+        let near = |terms: &HashSet<u32>| {
+            let common = own.intersection(terms).count();
+            common as f32 >= MIN_SHARE_BESIDE_A_NUMBER * own.len() as f32
+        };
         for number in &self.facts.numbers {
-            if !window.iter().any(|(facts, terms, _)| facts.numbers.contains(number) && near(terms)) {
+            if !window.iter().any(|read| read.facts.numbers.contains(number) && near(&read.terms)) {
                 return Err(Unsupported::Number);
             }
         }
@@ -145,9 +166,9 @@ fn better(best: Result<Support, Unsupported>, new: Result<Support, Unsupported>)
     }
 }
 
-/// Stems of the words that matter, by the analyses of both languages.
-fn terms(text: &str) -> HashSet<u32> {
-    bm25::query(text, None).indices.into_iter().collect()
+/// Stems of the words that matter, by the analysis of a language, or of both where it is not known.
+fn terms(text: &str, language: Option<Language>) -> HashSet<u32> {
+    bm25::query(text, language).indices.into_iter().collect()
 }
 
 fn words(text: &str) -> HashSet<String> {
@@ -180,7 +201,7 @@ mod tests {
             page: None,
             start: 0,
             end: text.chars().count(),
-            language: None,
+            language: Some(Language::English),
             acl: Acl::nobody(),
             embedding_hash: ContentHash::of(b""),
             text: text.into(),
@@ -211,9 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn talk_of_the_task_and_bare_numbers_state_nothing() {
+        for text in ["The answer is: 2.", "The passage is: 1.", "1.2.", "Respuesta:"] {
+            assert!(Claim::new(text).is_empty(), "{text}");
+        }
+        for text in ["26 days.", "24 June 2028.", "Leave is unpaid."] {
+            assert!(!Claim::new(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
     fn spanish_is_checked_the_same_way() {
         let chunk =
             chunk("Vacaciones", "La plantilla tiene 23 días laborables de vacaciones. El año pasado se pagó el 5 %.");
+        chunk.language = Some(Language::Spanish);
         let check = |text: &str| Claim::new(text).support(&chunk).map(|_| ());
         assert_eq!(check("La plantilla tiene 23 días de vacaciones."), Ok(()));
         assert_eq!(check("La plantilla tiene 25 días de vacaciones."), Err(Unsupported::Number));

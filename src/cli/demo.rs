@@ -25,9 +25,9 @@ pub struct Args {
 
 /// Who asks what: a public question in each language, and one that only a group may see answered.
 const QUESTIONS: &[(&str, &str)] = &[
-    ("user:rosa", "How many days' holiday do I get on a British contract?"),
-    ("user:rosa", "¿Cuántos días de vacaciones tengo al año en España?"),
-    ("user:ana,group:legal", "Which laboratory supplies us and how much notice ends the contract?"),
+    ("user:rosa", "What was the reason for the Miravela outage in August?"),
+    ("user:rosa", "¿Cuántos días de vacaciones me corresponden este año con contrato español?"),
+    ("user:ana,group:legal", "When is the last date to give notice for the break of the Quayside Row lease?"),
 ];
 
 pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
