@@ -88,11 +88,11 @@ impl Rope {
     }
 }
 
-/// Turns one head in place.
+/// Turns one head in place. What is added is rounded first and the other product is not, as in llama.cpp.
 pub fn rotate(head: &mut [f32], angles: &[(f32, f32)]) {
     for (pair, (cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
         let [a, b] = *pair;
-        *pair = [a * cosine - b * sine, a * sine + b * cosine];
+        *pair = [a.mul_add(*cosine, -(b * sine)), a.mul_add(*sine, b * cosine)];
     }
 }
 

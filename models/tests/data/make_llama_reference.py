@@ -1,7 +1,11 @@
 """Writes llama_reference.json: what llama.cpp makes of ten prompts, for the parity test in tests/generator.rs.
 
-    pip install llama-cpp-python
+    CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_LLAMAFILE=OFF" pip install --no-binary llama-cpp-python llama-cpp-python
     python make_llama_reference.py SmolLM2-135M-Instruct.Q4_1.gguf > llama_reference.json
+
+The two options take the plain AVX2 build. A build for the machine at hand is no reference: on some processors it adds up
+attention in half precision, and it gives other texts for a batch of one token than for a batch of 512, because the two take
+different kernels. The plain build gives one text, on every machine.
 
 Greedy, no repeat penalty, default settings otherwise; the first 32 tokens, or fewer where the model ends its turn.
 Raw prompts are given as they are, the others through the chat template in the file's metadata.
