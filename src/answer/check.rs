@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn spanish_is_checked_the_same_way() {
-        let chunk =
+        let mut chunk =
             chunk("Vacaciones", "La plantilla tiene 23 días laborables de vacaciones. El año pasado se pagó el 5 %.");
         chunk.language = Some(Language::Spanish);
         let check = |text: &str| Claim::new(text).support(&chunk).map(|_| ());
