@@ -225,7 +225,9 @@ pub enum ModelError {
         known: String,
     },
     /// The files are not on this machine.
-    #[error("model `{name}` is not installed in {directory} (`{file}` is missing): run `intramuros models pull {name}`, or `intramuros models import DIR` on a machine without network")]
+    #[error(
+        "model `{name}` is not installed in {directory} (`{file}` is missing): run `intramuros models pull {name}`, or `intramuros models import DIR` on a machine without network"
+    )]
     NotInstalled {
         /// Model name.
         name: String,
@@ -235,7 +237,9 @@ pub enum ModelError {
         file: String,
     },
     /// A file is not the one the catalogue names.
-    #[error("`{file}` of model `{name}` has sha256 {actual} and should have {expected}: the file is damaged or another one; delete it and run `intramuros models pull {name}` or `intramuros models import DIR`")]
+    #[error(
+        "`{file}` of model `{name}` has sha256 {actual} and should have {expected}: the file is damaged or another one; delete it and run `intramuros models pull {name}` or `intramuros models import DIR`"
+    )]
     WrongHash {
         /// Model name.
         name: String,
@@ -255,7 +259,9 @@ pub enum ModelError {
         reason: String,
     },
     /// The prompt alone fills the context.
-    #[error("the prompt has {tokens} tokens and the model's context holds {context}: ask with fewer or shorter passages")]
+    #[error(
+        "the prompt has {tokens} tokens and the model's context holds {context}: ask with fewer or shorter passages"
+    )]
     PromptTooLong {
         /// Of the prompt.
         tokens: usize,
