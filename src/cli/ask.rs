@@ -86,7 +86,10 @@ pub fn print_rest(answer: &Answer) {
         println!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));
     }
     if !answer.left_out.is_empty() {
-        println!("\n{} found that did not fit into the model's context.", count(answer.left_out.len(), "more passage"));
+        println!(
+            "\n{} found that did not fit among the passages (`answer.passage_tokens`).",
+            count(answer.left_out.len(), "more passage")
+        );
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::harness::Scratch;
 
 const KILLS: u64 = 20;
+/// Files that change before each run: enough work for most runs to be still going when they are killed.
+const REWRITTEN: u64 = 20;
 
 /// A small generator of the same numbers in every run (Steele, Lea and Flood, "SplitMix", 2014).
 struct SplitMix(u64);
@@ -54,9 +56,11 @@ fn killed_twenty_times_the_index_equals_that_of_an_undisturbed_run() {
     let docs = scratch.docs();
     let mut killed = 0;
     for round in 0..KILLS {
-        // Between the kills the files go on changing: one rewritten, one deleted, one with other readers.
-        let number = random.below(60);
-        scratch.write(&format!("p{}/procedure-{number}.md", number % 5), text(number, &mut random));
+        // Between the kills the files go on changing: some rewritten, one deleted, one with other readers.
+        for _ in 0..REWRITTEN {
+            let number = random.below(60);
+            scratch.write(&format!("p{}/procedure-{number}.md", number % 5), text(number, &mut random));
+        }
         if round % 4 == 1 {
             let readers = if random.below(2) == 0 { "group:legal" } else { "user:ana" };
             scratch.write(&format!("p{}/.access.toml", random.below(5)), format!("readers = [\"{readers}\"]\n"));
