@@ -18,7 +18,7 @@ use crate::app::{App, AppError};
 use crate::state::StateError;
 use crate::state::jobs::JobEnd;
 use crate::state::ledger::Written;
-use crate::store::VectorStore;
+use crate::store::{VectorStore, bm25};
 
 /// The hidden subcommand that serves as a reader process.
 pub const READER_COMMAND: &str = "read-documents";
@@ -213,7 +213,7 @@ pub fn run(
     let ports = Ports {
         embed: &Passages(embedder),
         sink: &mut sink,
-        readers: Readers { fingerprint: format::fingerprint(), open: &open },
+        readers: Readers { fingerprint: format!("{}; {}", format::fingerprint(), bm25::ANALYSIS), open: &open },
     };
 
     let job = app.wait(app.state().start_job("sync", name))?;

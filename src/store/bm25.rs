@@ -21,6 +21,9 @@ use unicode_segmentation::UnicodeSegmentation;
 
 mod stop_words;
 
+/// Names the way from text to terms. A change of it means that all documents are indexed again.
+pub const ANALYSIS: &str = "bm25 1";
+
 /// How fast a repeated term stops counting more.
 const K1: f32 = 1.2;
 /// How much long passages are held back.
