@@ -40,14 +40,14 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let cancel = cancel_on_ctrl_c(session);
     let mut reports = Vec::new();
     let mut broken = Vec::new();
-    for planned in &planned {
+    for one in &planned {
         // A source that cannot be reached must not keep the others from being brought in step.
-        match run_one(&app, planned, args.allow_empty, &cancel) {
+        match run_one(&app, one, args.allow_empty, &cancel) {
             Ok(report) => reports.push(report),
-            Err(error) if planned_is_one(&args.paths) => return Err(error),
+            Err(error) if planned.len() == 1 => return Err(error),
             Err(error) => {
                 output::error(&error);
-                broken.push(planned.name().to_owned());
+                broken.push(one.name().to_owned());
             }
         }
     }
@@ -65,10 +65,6 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         bail!("interrupted; run the same command again to go on");
     }
     Ok(())
-}
-
-fn planned_is_one(paths: &[PathBuf]) -> bool {
-    paths.len() == 1
 }
 
 /// One pass with its progress on standard error.

@@ -112,7 +112,7 @@ pub enum PullError {
     },
     /// The models directory cannot be written, or the disk is full.
     #[error(
-        "cannot write {path}: {source}; make room or name another directory as `models.directory`, then run the same command again: what has arrived is kept"
+        "cannot write {path}: {source}; make room or name another directory as `models.dir`, then run the same command again: what has arrived is kept"
     )]
     Write {
         /// Which file.
