@@ -1,5 +1,6 @@
 //! The application, built once: configuration, catalogue, state, and models and store opened when first needed.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use intramuros_models::catalog::{Catalog, Model};
 use intramuros_models::{Embedder, Generator, ModelError, weights};
 use tokio::runtime::Handle;
 
-use crate::answer::Answerer;
+use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
 use crate::lock::{DataLock, LockError};
 use crate::retrieve::Retriever;
@@ -56,6 +57,9 @@ pub enum AppError {
     /// The vector store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A question that cannot be taken, or a failure while answering.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
 }
 
 impl App {
@@ -157,18 +161,31 @@ impl App {
         Ok(Retriever { store: self.store()?.as_ref(), embedder: self.embedder()?, settings: &self.config.retrieve })
     }
 
-    /// What answering needs. The generator is loaded only for mode `generate`.
-    pub fn answerer<'a>(
-        &'a self,
-        generate: bool,
-        page_at: &'a crate::answer::PageAt<'a>,
-    ) -> Result<Answerer<'a>, AppError> {
-        let generator = if generate { Some(self.generator()?) } else { None };
-        Ok(Answerer { retriever: self.retriever()?, generator, settings: &self.config.answer, page_at })
+    /// Answers a question inside the caller's rights. The generator is loaded only for mode `generate`. `listener` hears
+    /// checked text while it is made; when it returns `false`, nobody listens any more and the work stops.
+    pub fn ask(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+        listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    ) -> Result<Answer, AppError> {
+        let generator = if ask.mode == AnswerMode::Generate { Some(self.generator()?) } else { None };
+        let page_at = |chunk: &StoredChunk, offset: usize| self.page_at(caller, chunk, offset);
+        let text_of = |chunk: &StoredChunk, range: Range<usize>| {
+            self.wait(self.state.document_slice(caller, chunk.document_id, range)).ok().flatten()
+        };
+        let answerer = Answerer {
+            retriever: self.retriever()?,
+            generator,
+            settings: &self.config.answer,
+            page_at: &page_at,
+            text_of: &text_of,
+        };
+        Ok(answerer.ask(caller, ask, listener)?)
     }
 
     /// The page of a character offset in a chunk's document, read with the caller's rights.
-    pub fn page_at(&self, caller: &Caller, chunk: &StoredChunk, offset: usize) -> Option<u32> {
+    fn page_at(&self, caller: &Caller, chunk: &StoredChunk, offset: usize) -> Option<u32> {
         // Formats without pages have none anywhere, and need no look-up.
         chunk.page?;
         let record = self.wait(self.state.document(caller, chunk.document_id)).ok().flatten();

@@ -1,9 +1,10 @@
 //! From a question to an answer that says only what the caller's documents say.
 //!
-//! The way: retrieve inside the caller's rights → abstain if nothing is near → fit passages into the budget → let the
+//! The way: retrieve inside the caller's rights → abstain if nothing is near → fit passages into the budget, neighbours joined → let the
 //! model write → check each sentence as it is finished → cite what holds, take out what does not → fall back to exact
 //! quotes if nothing is left. Whoever listens to the stream hears checked sentences only.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use intramuros_ingest::access::Caller;
@@ -15,12 +16,14 @@ use serde::Serialize;
 mod check;
 mod cite;
 mod facts;
+mod join;
 mod prompt;
 mod quotes;
 
 pub use check::Unsupported;
 pub use cite::Citation;
 pub use prompt::LeftOut;
+use prompt::{Budget, Material, Prompt};
 
 pub use crate::config::{Answer as AnswerSettings, AnswerMode};
 use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, milliseconds};
@@ -158,13 +161,12 @@ pub enum AnswerError {
     /// A model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The page of a citation could not be looked up.
-    #[error(transparent)]
-    Pages(#[from] crate::state::StateError),
 }
 
 /// Looks up the page of a character offset; the implementation holds the caller's rights.
 pub type PageAt<'a> = dyn Fn(&StoredChunk, usize) -> Option<u32> + 'a;
+/// Gives a range of characters of a chunk's document; the implementation holds the caller's rights.
+pub type TextOf<'a> = dyn Fn(&StoredChunk, Range<usize>) -> Option<String> + 'a;
 
 /// Everything that answering needs.
 pub struct Answerer<'a> {
@@ -176,6 +178,8 @@ pub struct Answerer<'a> {
     pub settings: &'a AnswerSettings,
     /// Tells pages.
     pub page_at: &'a PageAt<'a>,
+    /// Tells what stands between chunks.
+    pub text_of: &'a TextOf<'a>,
 }
 
 /// Refuses what is no question.
@@ -210,7 +214,10 @@ impl Answerer<'_> {
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
-                (AnswerMode::Generate, Some(generator)) => self.generate(generator, ask, &retrieved, &mut draft)?,
+                (AnswerMode::Generate, Some(generator)) => {
+                    let prompt = self.prompt(generator, caller, &ask.question, &retrieved)?;
+                    self.generate(generator, prompt, ask, &retrieved, &mut draft)?;
+                }
                 (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
             }
         }
@@ -226,16 +233,37 @@ impl Answerer<'_> {
         found.iter().any(|found| found.cosine.unwrap_or(0.0) + found.coverage >= self.settings.min_relevance)
     }
 
+    fn prompt(
+        &self,
+        generator: &dyn Generator,
+        caller: &Caller,
+        question: &str,
+        retrieved: &Retrieved,
+    ) -> Result<Prompt, AnswerError> {
+        let budget = Budget { passage_tokens: self.settings.passage_tokens, answer_tokens: self.settings.max_tokens };
+        let chunk_at = |beside: &StoredChunk, position: u32| {
+            let chunks = self.retriever.store.chunks(caller, beside.document_id, position..position + 1)?;
+            Ok(chunks.into_iter().next())
+        };
+        let material = Material {
+            question,
+            language: retrieved.language,
+            found: &retrieved.found,
+            chunk_at: &chunk_at,
+            text_of: self.text_of,
+        };
+        prompt::build(generator, &material, budget)
+    }
+
+    /// Lets the model write and takes what holds into the draft.
     fn generate(
         &self,
         generator: &dyn Generator,
+        prompt: Prompt,
         ask: &Ask,
         retrieved: &Retrieved,
         draft: &mut Draft<'_>,
     ) -> Result<(), AnswerError> {
-        let budget =
-            prompt::Budget { passage_tokens: self.settings.passage_tokens, answer_tokens: self.settings.max_tokens };
-        let prompt = prompt::build(generator, retrieved.language, &ask.question, &retrieved.found, budget)?;
         draft.answer.model = Some(generator.identity().to_owned());
         draft.answer.mode = AnswerMode::Generate;
         draft.answer.provenance.prompt_sha256 = Some(ContentHash::of(prompt.text.as_bytes()));
@@ -292,7 +320,7 @@ impl Answerer<'_> {
 }
 
 /// All sentences but the last, which may still grow: citation marks follow the full stop.
-fn finished_sentences(text: &str) -> Vec<std::ops::Range<usize>> {
+fn finished_sentences(text: &str) -> Vec<Range<usize>> {
     let mut sentences = sentence::sentences(text);
     sentences.pop();
     sentences
@@ -386,7 +414,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The number of the citation of this place, a new one if need be.
-    fn cite(&mut self, chunk: &StoredChunk, range: std::ops::Range<usize>) -> usize {
+    fn cite(&mut self, chunk: &StoredChunk, range: Range<usize>) -> usize {
         let n = self.answer.citations.len() + 1;
         let citation = cite::citation(n, chunk, range, &self.page_at);
         let same = |other: &Citation| {

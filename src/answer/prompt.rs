@@ -4,8 +4,9 @@ use intramuros_ingest::document::Language;
 use intramuros_models::{Generator, Message, ModelError, Role};
 use serde::Serialize;
 
-use crate::retrieve::Found;
-use crate::store::StoredChunk;
+use super::{AnswerError, join};
+use crate::retrieve::{Found, RetrieveError};
+use crate::store::{StoreError, StoredChunk};
 
 /// A prompt and what went into it.
 pub struct Prompt {
@@ -34,6 +35,20 @@ pub struct LeftOut {
     pub tokens: usize,
 }
 
+/// What an answer is to be made from.
+pub struct Material<'a> {
+    /// In the caller's words.
+    pub question: &'a str,
+    /// Its language, where clear.
+    pub language: Option<Language>,
+    /// Passages, best first.
+    pub found: &'a [Found],
+    /// The chunk of a document at a position, if the caller may read it.
+    pub chunk_at: &'a dyn Fn(&StoredChunk, u32) -> Result<Option<StoredChunk>, StoreError>,
+    /// A range of characters of a chunk's document.
+    pub text_of: &'a super::TextOf<'a>,
+}
+
 /// How much may be used.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -53,29 +68,20 @@ const SPANISH: &str = "Respondes a partir de documentos de la empresa. Los pasaj
 const SPANISH_ASK: &str =
     "Responde en español a esta pregunta con una o dos frases completas, solo con los pasajes de arriba: ";
 
-/// Puts as many passages as fit into a prompt, best first, whole ones only.
-pub fn build(
-    generator: &dyn Generator,
-    language: Option<Language>,
-    question: &str,
-    found: &[Found],
-    budget: Budget,
-) -> Result<Prompt, ModelError> {
+/// Puts as many passages as fit into a prompt, best first, whole ones only; neighbours are joined.
+pub fn build(generator: &dyn Generator, material: &Material<'_>, budget: Budget) -> Result<Prompt, AnswerError> {
+    let &Material { question, language, .. } = material;
     let bare = render(generator, language, question, "")?;
     let overhead = generator.count_tokens(&bare) + budget.answer_tokens;
-    let room = generator.context_length().saturating_sub(overhead).min(budget.passage_tokens);
+    let mut room = generator.context_length().saturating_sub(overhead).min(budget.passage_tokens);
 
-    let mut used = 0;
-    let mut body = String::new();
-    let mut passages = Vec::new();
+    let mut chosen = Vec::new();
     let mut left_out = Vec::new();
-    for found in found {
-        let entry = passage(passages.len() + 1, &found.chunk);
-        let tokens = generator.count_tokens(&entry);
-        if used + tokens <= room {
-            used += tokens;
-            body.push_str(&entry);
-            passages.push(found.chunk.clone());
+    for found in material.found {
+        let tokens = generator.count_tokens(&passage(chosen.len() + 1, &found.chunk));
+        if tokens <= room {
+            room -= tokens;
+            chosen.push(found.chunk.clone());
         } else {
             left_out.push(LeftOut {
                 document_id: found.chunk.document_id,
@@ -87,6 +93,19 @@ pub fn build(
             });
         }
     }
+    let mut between = Vec::new();
+    for (before, position) in join::gaps(&chosen) {
+        let Some(chunk) = (material.chunk_at)(before, position).map_err(RetrieveError::from)? else { continue };
+        let tokens = generator.count_tokens(&passage(chosen.len() + 1, &chunk));
+        if chunk.section == before.section && tokens <= room {
+            room -= tokens;
+            between.push(chunk);
+        }
+    }
+    chosen.append(&mut between);
+    // Joined passages need no more room than their parts, each of which was counted with a heading of its own.
+    let passages = join::join(chosen, material.text_of);
+    let body: String = passages.iter().enumerate().map(|(i, chunk)| passage(i + 1, chunk)).collect();
     let text = render(generator, language, question, &body)?;
     Ok(Prompt { text, passages, left_out })
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use super::output::{self, printable};
 use super::{As, Session};
 use crate::answer::{Answer, AnswerEvent, AnswerMode, Ask};
-use crate::app::App;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,26 +35,14 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         let mode = args.mode.unwrap_or(session.config.answer.mode);
         let ask = Ask { question, mode, seed: args.seed };
         if session.json || args.batch.is_some() {
-            output::json(&answer(&app, &caller, &ask, &mut |_| true)?)?;
+            output::json(&app.ask(&caller, &ask, &mut |_| true)?)?;
         } else {
-            let answer = answer(&app, &caller, &ask, &mut print_event)?;
+            let answer = app.ask(&caller, &ask, &mut print_event)?;
             println!();
             print_rest(&answer);
         }
     }
     Ok(())
-}
-
-/// Answers one question with all that the application has.
-pub fn answer(
-    app: &App,
-    caller: &intramuros_ingest::access::Caller,
-    ask: &Ask,
-    listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
-) -> anyhow::Result<Answer> {
-    let page_at = |chunk: &crate::store::StoredChunk, offset: usize| app.page_at(caller, chunk, offset);
-    let answerer = app.answerer(ask.mode == AnswerMode::Generate, &page_at)?;
-    Ok(answerer.ask(caller, ask, listener)?)
 }
 
 /// Prints checked text as it comes; a closed pipe ends the work.

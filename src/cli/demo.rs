@@ -90,7 +90,7 @@ fn ask_as(session: &Session, app: &App, principals: &str, question: &str) -> any
     say(session, &format!("\n{question}   (asked as {principals})"));
     let ask = Ask { question: question.to_owned(), mode: AnswerMode::Generate, seed: None };
     let silent = session.json;
-    let answer = ask::answer(app, &caller, &ask, &mut |event| silent || ask::print_event(event))?;
+    let answer = app.ask(&caller, &ask, &mut |event| silent || ask::print_event(event))?;
     if !silent {
         println!();
         ask::print_rest(&answer);

@@ -9,7 +9,7 @@ use intramuros_ingest::access::{Acl, Caller, Principal};
 use intramuros_ingest::document::ContentHash;
 
 use super::output::{self, Progress};
-use super::{Session, ask, ingest};
+use super::{Session, ingest};
 use crate::answer::{Answer, AnswerMode, Ask};
 use crate::app::App;
 use crate::eval::{Outcome, Question, figures};
@@ -97,7 +97,7 @@ fn outcome<'a>(app: &App, question: &'a Question, mode: AnswerMode) -> anyhow::R
     let found = app.retriever()?.search(&caller, &question.question, DEPTH)?.found;
     let started = Instant::now();
     let ask = Ask { question: question.question.clone(), mode, seed: None };
-    let answer = ask::answer(app, &caller, &ask, &mut |_| true)?;
+    let answer = app.ask(&caller, &ask, &mut |_| true)?;
     let ms = milliseconds(started);
     let citations_hold = citations_hold(app, &caller, &answer)?;
     Ok(Outcome { question, found, answer, citations_hold, ms })

@@ -1,5 +1,7 @@
 //! Reads of documents. Each takes the caller and filters in the query.
 
+use std::ops::Range;
+
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::DocumentId;
 use serde::Serialize;
@@ -112,6 +114,26 @@ impl State {
             .bind(id.to_string())
             .fetch_optional(&self.pool)
             .await?;
+        Ok(row.map(|(text,)| text))
+    }
+
+    /// A range of characters of the extracted text of a document that the caller may read.
+    pub async fn document_slice(
+        &self,
+        caller: &Caller,
+        id: DocumentId,
+        range: Range<usize>,
+    ) -> Result<Option<String>, StateError> {
+        if self.document(caller, id).await?.is_none() {
+            return Ok(None);
+        }
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT substr(text, $2, $3) FROM document_texts WHERE document_id = $1")
+                .bind(id.to_string())
+                .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
+                .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(row.map(|(text,)| text))
     }
 }

@@ -1,5 +1,6 @@
 //! Tests through the front door: the real binary, real files, the starter models and the embedded store.
 
+mod answers;
 mod bad_input;
 mod crash;
 mod harness;
