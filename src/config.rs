@@ -27,6 +27,8 @@ pub struct Config {
     pub retrieve: Retrieve,
     /// How answers are made.
     pub answer: Answer,
+    /// How the server behaves.
+    pub server: Server,
     /// What `ingest` without a path goes through.
     #[serde(default)]
     pub sources: Vec<Source>,
@@ -129,8 +131,34 @@ pub struct Answer {
     pub min_relevance: f32,
 }
 
+/// How the server behaves.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address and port.
+    pub listen: String,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Requests that may wait for search or an answer.
+    pub queue: usize,
+    /// Answers made at a time.
+    pub answers_at_once: usize,
+    /// Seconds a request may take.
+    pub timeout_s: u64,
+    /// Seconds in which a client must send its header, or the next piece of a body.
+    pub slow_client_s: u64,
+    /// Seconds that running requests and jobs get to end in.
+    pub shutdown_s: u64,
+    /// KiB of a JSON body.
+    pub max_body_kib: usize,
+    /// MiB of an uploaded file.
+    pub max_upload_mib: usize,
+    /// Hours after which a browser must sign in again.
+    pub session_hours: u64,
+}
+
 /// Written or quoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, clap::ValueEnum, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswerMode {
     /// A model writes; each sentence is checked.
@@ -260,10 +288,28 @@ impl Config {
             ("answer.max_tokens", self.answer.max_tokens, 100_000),
             ("answer.passage_tokens", self.answer.passage_tokens, 1_000_000),
             ("answer.max_question_chars", self.answer.max_question_chars, 100_000),
+            ("server.connections", self.server.connections, 100_000),
+            ("server.queue", self.server.queue, 100_000),
+            ("server.answers_at_once", self.server.answers_at_once, 1000),
+            ("server.max_body_kib", self.server.max_body_kib, 1 << 20),
+            ("server.max_upload_mib", self.server.max_upload_mib, 1 << 20),
         ] {
             if value == 0 || value > most {
                 return fail(field, &format!("must lie between 1 and {most}"));
             }
+        }
+        for (field, value) in [
+            ("server.timeout_s", self.server.timeout_s),
+            ("server.slow_client_s", self.server.slow_client_s),
+            ("server.shutdown_s", self.server.shutdown_s),
+            ("server.session_hours", self.server.session_hours),
+        ] {
+            if value == 0 || value > 100_000 {
+                return fail(field, "must lie between 1 and 100000");
+            }
+        }
+        if self.server.listen.parse::<std::net::SocketAddr>().is_err() {
+            return fail("server.listen", "must be an address with a port, such as 127.0.0.1:8080 or [::1]:8080");
         }
         if self.ingest.target_tokens < 32 {
             return fail("ingest.target_tokens", "must be at least 32");

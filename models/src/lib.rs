@@ -4,6 +4,7 @@
 //! [`weights`] finds and verifies their files, [`open_embedder`] and [`open_generator`] bring them to life.
 
 use std::sync::{Arc, Weak, mpsc};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +198,40 @@ impl EventSender {
     }
 }
 
+/// What came of waiting for an event.
+pub enum Waited {
+    /// It came.
+    Event(Result<Event, ModelError>),
+    /// None came in the time given; there may be more.
+    Nothing,
+    /// There are no more.
+    End,
+}
+
+impl TokenStream {
+    /// Waits for the next event for at most this long.
+    pub fn wait(&mut self, most: Duration) -> Waited {
+        if self.ended {
+            return Waited::End;
+        }
+        match self.events.recv_timeout(most) {
+            Ok(event) => Waited::Event(self.seen(event)),
+            Err(mpsc::RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Event(self.seen(Err(cut_off()))),
+        }
+    }
+
+    fn seen(&mut self, event: Result<Event, ModelError>) -> Result<Event, ModelError> {
+        self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));
+        event
+    }
+}
+
+/// A writer that ends without a last event must not look like a complete answer.
+fn cut_off() -> ModelError {
+    ModelError::Compute("the generator stopped in the middle of an answer".into())
+}
+
 impl Iterator for TokenStream {
     type Item = Result<Event, ModelError>;
 
@@ -204,12 +239,8 @@ impl Iterator for TokenStream {
         if self.ended {
             return None;
         }
-        let event = self.events.recv().unwrap_or_else(|_| {
-            // A writer that ends without a last event must not look like a complete answer.
-            Err(ModelError::Compute("the generator stopped in the middle of an answer".into()))
-        });
-        self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));
-        Some(event)
+        let event = self.events.recv().unwrap_or_else(|_| Err(cut_off()));
+        Some(self.seen(event))
     }
 }
 

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use intramuros_ingest::document::Language;
 use intramuros_ingest::sentence;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::facts::{Facts, facts, fold};
 use crate::store::{StoredChunk, bm25};
@@ -33,7 +34,7 @@ pub struct Support {
 }
 
 /// Why a sentence was taken out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unsupported {
     /// Too few of its words stand together in a passage.

@@ -3,16 +3,18 @@
 use std::ops::Range;
 
 use intramuros_ingest::document::DocumentId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::store::StoredChunk;
 
 /// A checkable reference of an answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Citation {
     /// The number in the answer, `[n]`.
     pub n: usize,
     /// The document.
+    #[schema(value_type = uuid::Uuid)]
     pub document_id: DocumentId,
     /// Its title.
     pub title: String,

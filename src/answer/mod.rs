@@ -5,13 +5,14 @@
 //! quotes if nothing is left. Whoever listens to the stream hears checked sentences only.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{ContentHash, DocumentId, Language};
 use intramuros_ingest::sentence;
-use intramuros_models::{Embedder, Event, GenerateRequest, Generator, ModelError, Sampling};
-use serde::Serialize;
+use intramuros_models::{Embedder, Event, GenerateRequest, Generator, ModelError, Sampling, Waited};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 mod check;
 mod cite;
@@ -29,6 +30,9 @@ pub use crate::config::{Answer as AnswerSettings, AnswerMode};
 use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, milliseconds};
 use crate::store::StoredChunk;
 
+/// How often a listener is looked for while the model computes.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// A question with how to answer it.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -41,7 +45,7 @@ pub struct Ask {
 }
 
 /// An answer, as `ask --json` and the API return it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// The text, each sentence followed by its citations `[n]`.
     pub answer: String,
@@ -64,13 +68,14 @@ pub struct Answer {
     /// Whether the model's text did not hold and exact quotes stand in its place.
     pub fell_back: bool,
     /// Language of the question, where clear.
+    #[schema(value_type = Option<String>, example = "es")]
     pub language: Option<Language>,
     /// What is needed to make the same answer again.
     pub provenance: Provenance,
 }
 
 /// A sentence that was taken out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Removed {
     /// As the model wrote it.
     pub sentence: String,
@@ -79,7 +84,7 @@ pub struct Removed {
 }
 
 /// Tokens of a generation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Of the prompt.
     pub prompt_tokens: usize,
@@ -90,7 +95,7 @@ pub struct Usage {
 }
 
 /// Milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timings {
     /// Search, the question's vector included.
     pub retrieve: f64,
@@ -103,11 +108,12 @@ pub struct Timings {
 }
 
 /// Pins an answer to what made it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Provenance {
     /// The embedder that made the index and the question's vector.
     pub embedder: String,
     /// SHA-256 of the rendered prompt.
+    #[schema(value_type = Option<String>)]
     pub prompt_sha256: Option<ContentHash>,
     /// Passages in the order of their numbers: document, offsets and SHA-256 of the text.
     pub passages: Vec<PassageHash>,
@@ -116,15 +122,17 @@ pub struct Provenance {
 }
 
 /// Pins a passage.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PassageHash {
     /// Its document.
+    #[schema(value_type = uuid::Uuid)]
     pub document_id: DocumentId,
     /// First character in the document's text.
     pub start: usize,
     /// One past the last.
     pub end: usize,
     /// SHA-256 of the passage's text.
+    #[schema(value_type = String)]
     pub sha256: ContentHash,
 }
 
@@ -134,6 +142,8 @@ pub enum AnswerEvent<'a> {
     Text(&'a str),
     /// A citation, before the text that refers to it.
     Citation(&'a Citation),
+    /// Nothing yet: the model is computing. Comes several times a second, so that whoever is gone is noticed.
+    Waiting,
 }
 
 /// A question that cannot be taken, or a failure below.
@@ -280,8 +290,15 @@ impl Answerer<'_> {
             GenerateRequest { prompt: prompt.text, max_tokens: self.settings.max_tokens, sampling, stop: Vec::new() };
         draft.answer.usage.prompt_tokens = prompt_tokens;
         let mut pending = String::new();
-        for event in generator.generate(request)? {
-            match event? {
+        let mut events = generator.generate(request)?;
+        loop {
+            let event = match events.wait(LOOK_EVERY) {
+                Waited::Event(event) => event?,
+                Waited::End => break,
+                Waited::Nothing if draft.is_heard() => continue,
+                Waited::Nothing => break,
+            };
+            match event {
                 Event::Text(text) => {
                     // Corrected by the summary, unless the work is stopped before it comes.
                     draft.answer.usage.completion_tokens += generator.count_tokens(&text);
@@ -359,6 +376,12 @@ impl<'a> Draft<'a> {
             provenance: Provenance { embedder: embedder.identity().to_owned(), ..Provenance::default() },
         };
         Self { answer, page_at, listener, listening: true, claims: Vec::new(), repeated: false }
+    }
+
+    /// Whether the listener is still there.
+    fn is_heard(&mut self) -> bool {
+        self.listening = self.listening && (self.listener)(AnswerEvent::Waiting);
+        self.listening
     }
 
     fn abstain(&mut self, language: Option<Language>) {

@@ -2,7 +2,8 @@
 
 use intramuros_ingest::document::Language;
 use intramuros_models::{Generator, Message, ModelError, Role};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{AnswerError, join};
 use crate::retrieve::{Found, RetrieveError};
@@ -19,9 +20,10 @@ pub struct Prompt {
 }
 
 /// A passage that was found and not given to the model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LeftOut {
     /// Its document.
+    #[schema(value_type = uuid::Uuid)]
     pub document_id: intramuros_ingest::document::DocumentId,
     /// Title of the document.
     pub title: String,

@@ -48,7 +48,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 /// Prints checked text as it comes; a closed pipe ends the work.
 pub fn print_event(event: AnswerEvent<'_>) -> bool {
     match event {
-        AnswerEvent::Citation(_) => true,
+        AnswerEvent::Citation(_) | AnswerEvent::Waiting => true,
         AnswerEvent::Text(text) => {
             let mut out = std::io::stdout().lock();
             write!(out, "{}", printable(text)).and_then(|()| out.flush()).is_ok()

@@ -15,7 +15,7 @@ pub mod ledger;
 pub mod sources;
 
 /// Each step brings a database from version N to N + 1. Steps are only ever added.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// A handle to the state database; cheap to clone.
 #[derive(Clone)]

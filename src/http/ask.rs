@@ -1,0 +1,194 @@
+//! `POST /api/v1/ask`: one JSON document, or events while the answer is made.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::envelope::{RequestId, error_body};
+use super::{CancelOnDrop, Pass, Shared};
+use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
+use crate::app::App;
+use crate::auth::Identity;
+use crate::error::ApiError;
+
+/// A question.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskRequest {
+    /// In your own words, Spanish or English.
+    #[schema(min_length = 1, example = "How many days of annual leave do I have?")]
+    question: String,
+    /// `generate` or `extract`; as configured if not given.
+    mode: Option<AnswerMode>,
+    /// Draws the words at random with this seed instead of taking the likeliest; the same seed gives the same answer.
+    seed: Option<u64>,
+    /// Sends events instead of one document, as `Accept: text/event-stream` does.
+    #[serde(default)]
+    stream: bool,
+    /// A conversation of yours that question and answer are added to.
+    conversation_id: Option<Uuid>,
+}
+
+/// An answer, and where it was kept.
+#[derive(Serialize, ToSchema)]
+pub struct AskResponse {
+    /// The answer itself.
+    #[serde(flatten)]
+    answer: Answer,
+    /// Its id in the conversation, for feedback; `null` without a conversation.
+    message_id: Option<Uuid>,
+}
+
+/// Answers from the documents that you can read, with citations.
+///
+/// With `stream` the events are `citation` (a citation, before the text that refers to it), `token` (`{"text"}`, a checked
+/// piece of the answer), then `done` (the whole answer) or `error` (`{"code","message","request_id"}`).
+#[utoipa::path(post, path = "/api/v1/ask", tag = "ask", request_body = AskRequest,
+    responses((status = 200, content((AskResponse = "application/json"), (String = "text/event-stream")))))]
+pub async fn ask(
+    State(server): State<Shared>,
+    Extension(id): Extension<RequestId>,
+    identity: Identity,
+    headers: HeaderMap,
+    Json(request): Json<AskRequest>,
+) -> Result<Response, ApiError> {
+    let settings = server.app().config();
+    answer::validate(&request.question, &settings.answer)?;
+    if let Some(conversation) = request.conversation_id {
+        server.app().state().conversation(&identity.user, conversation).await?.ok_or(ApiError::NotFound("conversation"))?;
+    }
+    let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let stream = request.stream || accepted.is_some_and(|accept| accept.starts_with("text/event-stream"));
+    let mode = request.mode.unwrap_or(settings.answer.mode);
+    let asked = Asked {
+        identity,
+        ask: Ask { question: request.question, mode, seed: request.seed },
+        conversation: request.conversation_id,
+    };
+    let work = Work::begin(&server).await?;
+    if stream {
+        return Ok(work.events(asked, id).into_response());
+    }
+    Ok(Json(work.whole(asked).await?).into_response())
+}
+
+/// Who asks what, and where it is kept.
+pub struct Asked {
+    /// Who.
+    pub identity: Identity,
+    /// What.
+    pub ask: Ask,
+    /// Their conversation, looked up already.
+    pub conversation: Option<Uuid>,
+}
+
+/// An answer's place in the queue, reached.
+pub struct Work {
+    server: Shared,
+    pass: Pass,
+    deadline: Instant,
+}
+
+impl Work {
+    /// Waits for a place.
+    pub async fn begin(server: &Shared) -> Result<Self, ApiError> {
+        let deadline = Instant::now() + Duration::from_secs(server.app().config().server.timeout_s);
+        let pass = tokio::time::timeout_at(deadline.into(), server.answers.enter()).await;
+        Ok(Self { server: server.clone(), pass: pass.map_err(|_| ApiError::TimedOut)??, deadline })
+    }
+
+    /// The whole answer. Dropping the future stops the work.
+    pub async fn whole(self, asked: Asked) -> Result<AskResponse, ApiError> {
+        let (_guard, cancelled) = CancelOnDrop::new();
+        let made = tokio::task::spawn_blocking(move || {
+            self.make(&asked, &cancelled, &mut |_| true)
+        });
+        made.await.map_err(|panicked| ApiError::Internal(panicked.into()))?
+    }
+
+    /// Runs in a thread of its own; `hear` may block, and returns `false` when nobody listens any more.
+    pub fn make(
+        self,
+        asked: &Asked,
+        cancelled: &AtomicBool,
+        hear: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    ) -> Result<AskResponse, ApiError> {
+        let Self { server, pass, deadline } = self;
+        let _pass = pass;
+        let app = server.app();
+        let mut late = false;
+        let answer = app.ask(&asked.identity.caller, &asked.ask, &mut |event| {
+            late = late || Instant::now() > deadline;
+            !late && !cancelled.load(Ordering::Relaxed) && hear(event)
+        })?;
+        if late {
+            return Err(ApiError::TimedOut);
+        }
+        server.metrics.answer(&answer);
+        if cancelled.load(Ordering::Relaxed) {
+            // Nobody was told of this answer, and it may be half of one.
+            return Ok(AskResponse { answer, message_id: None });
+        }
+        let message_id = keep(app, asked, &answer)?;
+        Ok(AskResponse { answer, message_id })
+    }
+
+    fn events(self, asked: Asked, id: RequestId) -> Sse<ReceiverStream<Result<Event, Infallible>>> {
+        // A reader that falls behind holds up its own answer, and only for as long as a slow client may take.
+        let (sender, receiver) = mpsc::channel(64);
+        tokio::task::spawn_blocking(move || {
+            let server = self.server.clone();
+            let patience = Duration::from_secs(server.app().config().server.slow_client_s);
+            let send = |event: Event| server.app().wait(sender.send_timeout(Ok(event), patience)).is_ok();
+            let left = AtomicBool::new(false);
+            let made = self.make(&asked, &left, &mut |event| {
+                let heard = match event {
+                    AnswerEvent::Text(text) => send(json_event("token", &serde_json::json!({ "text": text }))),
+                    AnswerEvent::Citation(citation) => send(json_event("citation", citation)),
+                    AnswerEvent::Waiting => !sender.is_closed(),
+                };
+                if !heard {
+                    left.store(true, Ordering::Relaxed);
+                }
+                heard
+            });
+            match made {
+                Ok(response) => send(json_event("done", &response)),
+                Err(error) => send(error_event(&error, &id)),
+            };
+        });
+        Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())
+    }
+}
+
+/// Adds question and answer to the conversation, if there is one.
+fn keep(app: &App, asked: &Asked, answer: &Answer) -> Result<Option<Uuid>, ApiError> {
+    let Some(conversation) = asked.conversation else { return Ok(None) };
+    let kept = app.state().add_message(&asked.identity.user, conversation, &asked.ask.question, answer);
+    // The conversation may have been deleted meanwhile.
+    Ok(app.wait(kept)?)
+}
+
+fn json_event(name: &str, data: &impl Serialize) -> Event {
+    let data = serde_json::to_string(data).expect("answers serialise");
+    Event::default().event(name).data(data)
+}
+
+/// The error as an event, its cause in the log.
+fn error_event(error: &ApiError, id: &RequestId) -> Event {
+    if let Some(cause) = error.cause() {
+        tracing::error!(request_id = id.0, "{cause:#}");
+    }
+    json_event("error", &error_body(error.code(), error.to_string(), id, false))
+}

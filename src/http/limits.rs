@@ -1,0 +1,85 @@
+//! Bounds on how much work is taken in: nothing waits in a queue without an end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::ApiError;
+
+/// A place to work in, with a bounded queue before it.
+#[derive(Clone)]
+pub struct Gate {
+    places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    most_waiting: usize,
+    retry_after_s: u64,
+}
+
+/// A place that is held; dropping it lets the next one in.
+pub struct Pass {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Gate {
+    /// A gate that lets `at_once` through and `most_waiting` wait.
+    pub fn new(at_once: usize, most_waiting: usize, retry_after_s: u64) -> Self {
+        Self { places: Arc::new(Semaphore::new(at_once)), waiting: Arc::default(), most_waiting, retry_after_s }
+    }
+
+    /// Waits for a place; refuses at once when the queue is full. Whoever goes away while waiting leaves the queue.
+    pub async fn enter(&self) -> Result<Pass, ApiError> {
+        if let Ok(permit) = self.places.clone().try_acquire_owned() {
+            return Ok(Pass { _permit: permit });
+        }
+        let Some(_place) = Waiting::join(self) else {
+            return Err(ApiError::Busy { retry_after_s: self.retry_after_s });
+        };
+        let permit = self.places.clone().acquire_owned().await.map_err(|closed| ApiError::Internal(closed.into()))?;
+        Ok(Pass { _permit: permit })
+    }
+
+    /// Requests that wait now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn join(gate: &'a Gate) -> Option<Self> {
+        let join = |count| (count < gate.most_waiting).then_some(count + 1);
+        gate.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok().map(|_| Self(&gate.waiting))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_who_leaves_makes_room() {
+        let gate = Gate::new(1, 1, 7);
+        let held = gate.enter().await.unwrap();
+        let (second, gate_2) = (gate.clone(), gate.clone());
+        let waiting = tokio::spawn(async move { second.enter().await.map(|_| ()) });
+        while gate.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = gate_2.enter().await.err().unwrap();
+        assert!(matches!(refused, ApiError::Busy { retry_after_s: 7 }), "{refused}");
+
+        waiting.abort();
+        waiting.await.unwrap_err();
+        assert_eq!(gate.waiting(), 0);
+        drop(held);
+        assert!(gate.enter().await.is_ok());
+    }
+}

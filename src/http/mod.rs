@@ -1,0 +1,89 @@
+//! The server: every route stands in [`router`], one file an area beside it.
+//!
+//! Invariants: a handler gets at data only with an [`crate::auth::Identity`]; whatever computes goes through a [`Gate`];
+//! questions, document text and secrets stay out of logs and metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::app::App;
+use crate::error::ApiError;
+
+mod ask;
+mod envelope;
+mod limits;
+mod metrics;
+mod router;
+mod search;
+mod serve;
+
+pub use limits::{Gate, Pass};
+pub use serve::serve;
+
+use metrics::Metrics;
+
+/// What handlers share.
+pub struct Server {
+    app: Arc<App>,
+    /// Before searches and the embeddings of questions.
+    searches: Gate,
+    /// Before answers.
+    answers: Gate,
+    metrics: Metrics,
+}
+
+/// The state of the router.
+pub type Shared = Arc<Server>;
+
+impl Server {
+    /// A server over an open application; loads the models, so that a broken one is told at the start.
+    pub fn new(app: Arc<App>) -> Result<Shared, ApiError> {
+        app.retriever()?;
+        app.generator()?;
+        let settings = &app.config().server;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Arc::new(Self {
+            searches: Gate::new(cores, settings.queue, 1),
+            answers: Gate::new(settings.answers_at_once, settings.queue, 5),
+            metrics: Metrics::new(),
+            app,
+        }))
+    }
+
+    /// The application.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Does blocking work off the async threads, once the gate lets it in.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        gate: &Gate,
+        work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let pass = gate.enter().await?;
+        let app = self.app.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let _pass = pass;
+            work(&app)
+        });
+        done.await.map_err(|panicked| ApiError::Internal(panicked.into()))?
+    }
+}
+
+/// Tells work in another thread that its request is gone. Dropping it is telling.
+pub struct CancelOnDrop(Arc<AtomicBool>);
+
+impl CancelOnDrop {
+    /// The guard, and what the work looks at.
+    pub fn new() -> (Self, Arc<AtomicBool>) {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        (Self(cancelled.clone()), cancelled)
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,49 @@
+//! The whole API on one page.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Shared, ask, envelope, metrics, search};
+
+/// The description of the API; its paths come from the routes below.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Intramuros",
+        description = "Ask your company's documents, on your company's hardware. Every route but the health ones wants an API key \
+            (`Authorization: Bearer KEY`) or a signed-in browser, and returns only what its owner may read.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    tags(
+        (name = "ask", description = "Questions and searches"),
+        (name = "documents", description = "Documents, and where they come from"),
+        (name = "conversations", description = "Earlier questions and answers, and what people thought of them"),
+        (name = "openai", description = "For any OpenAI client"),
+        (name = "operations", description = "Health and metrics")
+    ),
+    modifiers(&envelope::Described)
+)]
+struct Api;
+
+/// All routes with their documentation, and the layers that every request passes.
+pub fn router(server: Shared) -> Router {
+    let body_limit = server.app().config().server.max_body_kib << 10;
+    let (routes, api) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(ask::ask))
+        .routes(routes!(search::search))
+        .routes(routes!(metrics::metrics))
+        .split_for_parts();
+    let api = axum::Json(api);
+    routes
+        .route("/openapi.json", get(move || async move { api.clone() }))
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(middleware::from_fn_with_state(server.clone(), envelope::wrap))
+        .with_state(server)
+}

@@ -1,0 +1,60 @@
+//! Connections: how many, how slow they may be, and how they end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::config;
+
+/// Serves until `stop` ends, then lets what runs come to its end within the configured time.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &config::Server,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(settings.connections));
+    let graceful = GracefulShutdown::new();
+    let slow = Duration::from_secs(settings.slow_client_s);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(slow).max_buf_size(64 << 10);
+    tokio::pin!(stop);
+    loop {
+        let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, say: whoever is connected goes on, the next one waits a little.
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        // Tokens are small, and each should be seen when it is written.
+        stream.set_nodelay(true).ok();
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A client that breaks off is its own affair.
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection ended early: {error}");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(Duration::from_secs(settings.shutdown_s), graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in {} s and are cut off", settings.shutdown_s);
+    }
+    Ok(())
+}
