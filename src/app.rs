@@ -91,6 +91,11 @@ impl App {
         &self.config
     }
 
+    /// The models known by name.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// Where everything is kept.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
