@@ -200,7 +200,11 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.runtime.block_on(self.state.close());
+        // A request that was cut off may hold the last handle, in a thread that must not block. What was committed is safe
+        // without closing, too.
+        if Handle::try_current().is_err() {
+            self.runtime.block_on(self.state.close());
+        }
     }
 }
 

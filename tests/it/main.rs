@@ -4,6 +4,7 @@ mod answers;
 mod bad_input;
 mod crash;
 mod harness;
+mod http_rights;
 mod ingest;
 mod models;
 mod rights;
