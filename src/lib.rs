@@ -11,6 +11,7 @@ pub mod eval;
 pub mod index;
 pub mod lock;
 pub mod pull;
+mod reserve;
 pub mod retrieve;
 pub mod state;
 pub mod store;
