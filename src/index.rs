@@ -197,7 +197,7 @@ pub fn run(
 ) -> Result<SyncReport, IndexError> {
     let name = planned.name();
     if let Some((root, readers)) = &planned.remember {
-        app.wait(app.state().remember_source(name, root, readers))?;
+        app.wait(app.state().remember_source(name, root, readers)).map_err(|error| app.state_error(error))?;
     }
     let embedder = app.embedder()?;
     let store = app.store()?;
@@ -216,7 +216,7 @@ pub fn run(
         readers: Readers { fingerprint: format!("{}; {}", format::fingerprint(), bm25::ANALYSIS), open: &open },
     };
 
-    let job = app.wait(app.state().start_job("sync", name))?;
+    let job = app.wait(app.state().start_job("sync", name)).map_err(|error| app.state_error(error))?;
     let outcome = sync::run(planned.source.as_ref(), ports, options, events);
     let (json, error);
     let end = match &outcome {
@@ -229,8 +229,10 @@ pub fn run(
             JobEnd::Failed(&error)
         }
     };
-    app.wait(app.state().end_job(&job, end))?;
+    let ended = app.wait(app.state().end_job(&job, end)).map_err(|error| app.state_error(error));
+    // Where both failed, the run's own reason says more.
     let report = outcome?;
+    ended?;
     store.optimize().map_err(AppError::from)?;
     Ok(report)
 }
@@ -288,7 +290,8 @@ impl ChunkSink for Sink<'_> {
     }
 
     fn begin(&mut self, documents: &[Known], source: &str) -> Result<(), BoxError> {
-        Ok(self.app.wait(self.app.state().begin(documents, source))?)
+        let begun = self.app.wait(self.app.state().begin(documents, source));
+        Ok(begun.map_err(|error| self.app.state_error(error))?)
     }
 
     fn put(&mut self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), BoxError> {
@@ -308,7 +311,8 @@ impl ChunkSink for Sink<'_> {
     fn commit(&mut self, settled: &[Settled]) -> Result<(), BoxError> {
         // The index must be on disk before the ledger says so.
         self.store.flush()?;
-        self.app.wait(self.app.state().settle(settled, &self.written))?;
+        let done = self.app.wait(self.app.state().settle(settled, &self.written));
+        done.map_err(|error| self.app.state_error(error))?;
         self.written.clear();
         Ok(())
     }
