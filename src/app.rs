@@ -17,6 +17,7 @@ use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
 use crate::store::{EmbedderIdentity, StoreError, StoredChunk, VectorStore};
+use crate::uploads::Uploads;
 
 /// An open data directory with all that works on it. Dropping it releases the directory.
 pub struct App {
@@ -24,6 +25,7 @@ pub struct App {
     data_dir: PathBuf,
     catalog: Catalog,
     state: State,
+    uploads: Uploads,
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
@@ -73,11 +75,13 @@ impl App {
         let catalog = Catalog::load(config.models.catalog.as_deref())?;
         let state = runtime.block_on(State::open(&data_dir.join("state.sqlite")))?;
         runtime.block_on(state.settle_abandoned_jobs())?;
+        let uploads = Uploads::open(&data_dir).map_err(in_directory)?;
         Ok(Self {
             config,
             data_dir,
             catalog,
             state,
+            uploads,
             runtime,
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
@@ -99,6 +103,11 @@ impl App {
     /// The state database.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The files that came over HTTP.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// Runs something asynchronous to its end.

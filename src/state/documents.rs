@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use intramuros_ingest::access::{Acl, Caller};
-use intramuros_ingest::document::DocumentId;
+use intramuros_ingest::document::{ContentHash, DocumentId};
 use serde::Serialize;
 
 use super::{State, StateError, from_json};
@@ -41,6 +41,41 @@ pub struct DocumentRecord {
     page_starts: Vec<usize>,
 }
 
+/// Which documents to list.
+#[derive(Clone, Debug, Default)]
+pub struct Page<'a> {
+    /// Title and id of the last one before.
+    pub after: Option<(&'a str, DocumentId)>,
+    /// Only those of this source.
+    pub source: Option<&'a str>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of a document's text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The part.
+    pub text: String,
+    /// Characters of the whole text.
+    pub length: usize,
+    /// The first character of each page in the whole text, for paged formats.
+    pub page_starts: Vec<usize>,
+}
+
+/// Which file a document was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Original {
+    /// Name of its source.
+    pub source: String,
+    /// Where it stands there.
+    pub path: String,
+    /// Hash of its bytes when it was indexed.
+    pub content_hash: ContentHash,
+    /// Its readers when it was indexed.
+    pub readers: Acl,
+}
+
 impl DocumentRecord {
     /// The 1-based page of a character offset, for paged formats.
     pub fn page_at(&self, offset: usize) -> Option<u32> {
@@ -51,11 +86,20 @@ impl DocumentRecord {
 
 /// A document's row is visible to the local administrator (`$1 IS NULL`), or when it is indexed and one of the caller's
 /// principals (a JSON array) is among its readers.
-const VISIBLE: &str = "SELECT d.id, d.source, d.path, d.uri, d.title, d.language, d.page_starts, d.readers, d.state, d.reason, d.chunks, d.updated_ms
-    FROM documents d
-    WHERE ($1 IS NULL OR (d.state = 'indexed' AND EXISTS (
+macro_rules! is_visible {
+    () => {
+        "($1 IS NULL OR (d.state = 'indexed' AND EXISTS (
         SELECT 1 FROM document_readers r WHERE r.document_id = d.id
-            AND r.principal IN (SELECT value FROM json_each($1)))))";
+            AND r.principal IN (SELECT value FROM json_each($1)))))"
+    };
+}
+
+const VISIBLE: &str = concat!(
+    "SELECT d.id, d.source, d.path, d.uri, d.title, d.language, d.page_starts, d.readers, d.state, d.reason, d.chunks, d.updated_ms
+    FROM documents d
+    WHERE ",
+    is_visible!()
+);
 
 type Row = (String, String, String, String, String, Option<String>, String, String, String, Option<String>, i64, i64);
 
@@ -94,6 +138,23 @@ impl State {
         rows.into_iter().map(|row| record(caller, row)).collect()
     }
 
+    /// Some of the documents that the caller may read, by title and id.
+    pub async fn document_page(&self, caller: &Caller, page: &Page<'_>) -> Result<Vec<DocumentRecord>, StateError> {
+        let sql = visible(
+            "AND ($2 IS NULL OR d.source = $2) AND ($3 IS NULL OR d.title > $3 OR (d.title = $3 AND d.id > $4))
+             ORDER BY d.title, d.id LIMIT $5",
+        );
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(principals(caller))
+            .bind(page.source)
+            .bind(page.after.map(|(title, _)| title))
+            .bind(page.after.map(|(_, id)| id.to_string()))
+            .bind(page.limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(|row| record(caller, row)).collect()
+    }
+
     /// One document; `None` if there is none with this id or the caller may not read it, which look the same.
     pub async fn document(&self, caller: &Caller, id: DocumentId) -> Result<Option<DocumentRecord>, StateError> {
         let sql = visible("AND d.id = $2");
@@ -115,6 +176,44 @@ impl State {
             .fetch_optional(&self.pool)
             .await?;
         Ok(row.map(|(text,)| text))
+    }
+
+    /// A range of characters of the extracted text of a document that the caller may read, with where its pages begin.
+    pub async fn document_part(
+        &self,
+        caller: &Caller,
+        id: DocumentId,
+        range: Range<usize>,
+    ) -> Result<Option<Part>, StateError> {
+        let row: Option<(String, i64, String)> = sqlx::query_as(concat!(
+            "SELECT substr(t.text, $3, $4), length(t.text), d.page_starts
+             FROM documents d JOIN document_texts t ON t.document_id = d.id WHERE d.id = $2 AND ",
+            is_visible!()
+        ))
+        .bind(principals(caller))
+        .bind(id.to_string())
+        .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
+        .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((text, length, page_starts)) = row else { return Ok(None) };
+        let page_starts = from_json(&page_starts, "list of pages")?;
+        Ok(Some(Part { text, length: usize::try_from(length).unwrap_or(0), page_starts }))
+    }
+
+    /// The file that a document which the caller may read was made from.
+    pub async fn original(&self, caller: &Caller, id: DocumentId) -> Result<Option<Original>, StateError> {
+        let row: Option<(String, String, String, String)> = sqlx::query_as(concat!(
+            "SELECT d.source, d.path, d.content_hash, d.readers FROM documents d WHERE d.id = $2 AND ",
+            is_visible!()
+        ))
+        .bind(principals(caller))
+        .bind(id.to_string())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((source, path, content_hash, readers)) = row else { return Ok(None) };
+        let readers = from_json(&readers, "list of readers")?;
+        Ok(Some(Original { source, path, content_hash: ContentHash(content_hash), readers }))
     }
 
     /// A range of characters of the extracted text of a document that the caller may read.
