@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
 use crate::lock::{DataLock, LockError};
+use crate::reserve::Reserve;
 use crate::retrieve::Retriever;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
@@ -30,6 +31,8 @@ pub struct App {
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
     store: OnceLock<Arc<dyn VectorStore>>,
+    // Dropped in this order: the room is set aside again when store and state are closed, then the lock goes.
+    _reserve: Reserve,
     _lock: DataLock,
 }
 
@@ -46,6 +49,14 @@ pub enum AppError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// Its disk.
+    #[error(
+        "the disk of the data directory {directory} is full: free some space on it and run the same command again, nothing acknowledged is lost"
+    )]
+    DiskFull {
+        /// The directory.
+        directory: String,
     },
     /// Its owner.
     #[error(transparent)]
@@ -72,9 +83,11 @@ impl App {
         let in_directory = |source| AppError::DataDirectory { path: data_dir.display().to_string(), source };
         create_private(&data_dir).map_err(in_directory)?;
         let lock = DataLock::acquire(&data_dir, command)?;
+        let reserve = Reserve::settle(&data_dir).map_err(in_directory)?;
         let catalog = Catalog::load(config.models.catalog.as_deref())?;
-        let state = runtime.block_on(State::open(&data_dir.join("state.sqlite")))?;
-        runtime.block_on(state.settle_abandoned_jobs())?;
+        let named = |error| with_directory(error, &data_dir);
+        let state = runtime.block_on(State::open(&data_dir.join("state.sqlite"))).map_err(named)?;
+        runtime.block_on(state.settle_abandoned_jobs()).map_err(named)?;
         let uploads = Uploads::open(&data_dir).map_err(in_directory)?;
         Ok(Self {
             config,
@@ -86,6 +99,7 @@ impl App {
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
             store: OnceLock::new(),
+            _reserve: reserve,
             _lock: lock,
         })
     }
@@ -93,6 +107,11 @@ impl App {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The models known by name.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Where everything is kept.
@@ -108,6 +127,11 @@ impl App {
     /// The files that came over HTTP.
     pub fn uploads(&self) -> &Uploads {
         &self.uploads
+    }
+
+    /// A failure of the state database with the directory named where its disk is full.
+    pub fn state_error(&self, error: StateError) -> AppError {
+        with_directory(error, &self.data_dir)
     }
 
     /// Runs something asynchronous to its end.
@@ -204,7 +228,11 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.runtime.block_on(self.state.close());
+        // A request that was cut off may hold the last handle, in a thread that must not block. What was committed is safe
+        // without closing, too.
+        if Handle::try_current().is_err() {
+            self.runtime.block_on(self.state.close());
+        }
     }
 }
 
@@ -218,6 +246,13 @@ pub fn embedder_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a M
 pub fn generator_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a Model, ModelError> {
     let own = &config.models.generator;
     catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.generator } else { own })
+}
+
+fn with_directory(error: StateError, directory: &Path) -> AppError {
+    match error {
+        StateError::DiskFull => AppError::DiskFull { directory: directory.display().to_string() },
+        other => other.into(),
+    }
 }
 
 /// Creates a directory that only its owner can look into: it holds the documents' text.

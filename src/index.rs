@@ -113,7 +113,7 @@ pub fn run(
     // What keeps the run from beginning is no failed run.
     app.embedder()?;
     app.store()?;
-    let job = app.wait(app.state().start_job("sync", planned.name()))?;
+    let job = app.wait(app.state().start_job("sync", planned.name())).map_err(|error| app.state_error(error))?;
     let outcome = pass(app, planned, options, events);
     let (json, error);
     let end = match &outcome {
@@ -126,8 +126,10 @@ pub fn run(
             JobEnd::Failed(&error)
         }
     };
-    app.wait(app.state().end_job(&job, end))?;
+    let ended = app.wait(app.state().end_job(&job, end)).map_err(|error| app.state_error(error));
+    // Where both failed, the run's own reason says more.
     let report = outcome?;
+    ended?;
     app.store()?.optimize().map_err(AppError::from)?;
     Ok(report)
 }
@@ -141,7 +143,7 @@ pub fn pass(
 ) -> Result<SyncReport, IndexError> {
     let name = planned.name();
     if let Some((root, readers)) = &planned.remember {
-        app.wait(app.state().remember_source(name, root, readers))?;
+        app.wait(app.state().remember_source(name, root, readers)).map_err(|error| app.state_error(error))?;
     }
     let mut options = options.clone();
     if name == uploads::SOURCE {
@@ -240,7 +242,8 @@ impl ChunkSink for Sink<'_> {
     fn begin(&mut self, documents: &[Known], source: &str) -> Result<(), BoxError> {
         let held = self.app.uploads().ceilings().hold();
         let documents: Vec<Known> = documents.iter().map(|row| within(&held, row)).collect();
-        Ok(self.app.wait(self.app.state().begin(&documents, source))?)
+        let begun = self.app.wait(self.app.state().begin(&documents, source));
+        Ok(begun.map_err(|error| self.app.state_error(error))?)
     }
 
     fn put(&mut self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), BoxError> {
@@ -272,7 +275,8 @@ impl ChunkSink for Sink<'_> {
                 Settled::Gone(id) => Settled::Gone(*id),
             });
         }
-        self.app.wait(self.app.state().settle(&rows, &self.written))?;
+        let done = self.app.wait(self.app.state().settle(&rows, &self.written));
+        done.map_err(|error| self.app.state_error(error))?;
         self.written.clear();
         Ok(())
     }

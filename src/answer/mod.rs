@@ -42,10 +42,12 @@ pub struct Ask {
     pub mode: AnswerMode,
     /// Greedy unless a seed is given.
     pub seed: Option<u64>,
+    /// A shorter answer than the configuration allows, in tokens.
+    pub max_tokens: Option<usize>,
 }
 
 /// An answer, as `ask --json` and the API return it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// The text, each sentence followed by its citations `[n]`.
     pub answer: String,
@@ -285,9 +287,10 @@ impl Answerer<'_> {
             None => Sampling::Greedy,
             Some(seed) => Sampling::Random { temperature: 0.7, top_p: 0.9, top_k: 40, seed },
         };
+        let max_tokens = ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
         let prompt_tokens = generator.count_tokens(&prompt.text);
         let request =
-            GenerateRequest { prompt: prompt.text, max_tokens: self.settings.max_tokens, sampling, stop: Vec::new() };
+            GenerateRequest { prompt: prompt.text, max_tokens, sampling, stop: Vec::new() };
         draft.answer.usage.prompt_tokens = prompt_tokens;
         let mut pending = String::new();
         let mut events = generator.generate(request)?;

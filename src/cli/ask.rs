@@ -33,7 +33,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let caller = args.who.caller();
     for question in questions {
         let mode = args.mode.unwrap_or(session.config.answer.mode);
-        let ask = Ask { question, mode, seed: args.seed };
+        let ask = Ask { question, mode, seed: args.seed, max_tokens: None };
         if session.json || args.batch.is_some() {
             output::json(&app.ask(&caller, &ask, &mut |_| true)?)?;
         } else {

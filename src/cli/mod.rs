@@ -24,6 +24,7 @@ mod jobs;
 mod models;
 mod output;
 mod search;
+mod serve;
 mod store;
 
 /// Ask your company's documents, on your company's hardware.
@@ -64,6 +65,8 @@ struct Global {
 enum Command {
     /// Pull the starter models, index the sample intranet and answer three questions about it
     Demo(demo::Args),
+    /// Serve the API and the chat page
+    Serve(serve::Args),
     /// Bring folders into the index, or all known sources; only what changed is read again
     Ingest(ingest::Args),
     /// Find passages, best first
@@ -154,6 +157,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let context = Session { config, json: cli.global.json, runtime };
     match cli.command {
         Command::Demo(args) => demo::run(context, &args),
+        Command::Serve(args) => serve::run(&context, &args),
         Command::Ingest(args) => ingest::run(&context, &args),
         Command::Search(args) => search::run(&context, &args),
         Command::Ask(args) => ask::run(&context, &args),

@@ -21,6 +21,7 @@ use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::error::ApiError;
+use crate::state::conversations::MAX_MESSAGES;
 
 /// A question.
 #[derive(Deserialize, ToSchema)]
@@ -45,9 +46,9 @@ pub struct AskRequest {
 pub struct AskResponse {
     /// The answer itself.
     #[serde(flatten)]
-    answer: Answer,
+    pub answer: Answer,
     /// Its id in the conversation, for feedback; `null` without a conversation.
-    message_id: Option<Uuid>,
+    pub message_id: Option<Uuid>,
 }
 
 /// Answers from the documents that you can read, with citations.
@@ -65,20 +66,24 @@ pub async fn ask(
 ) -> Result<Response, ApiError> {
     let settings = server.app().config();
     answer::validate(&request.question, &settings.answer)?;
-    if let Some(conversation) = request.conversation_id {
-        server.app().state().conversation(&identity.user, conversation).await?.ok_or(ApiError::NotFound("conversation"))?;
+    if let Some(id) = request.conversation_id {
+        let state = server.app().state();
+        state.conversation(&identity.user, id).await?.ok_or(ApiError::NotFound("conversation"))?;
+        if state.message_count(id).await? >= MAX_MESSAGES {
+            return Err(ApiError::Conflict(format!("the conversation has {MAX_MESSAGES} questions: begin a new one")));
+        }
     }
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let stream = request.stream || accepted.is_some_and(|accept| accept.starts_with("text/event-stream"));
     let mode = request.mode.unwrap_or(settings.answer.mode);
     let asked = Asked {
         identity,
-        ask: Ask { question: request.question, mode, seed: request.seed },
+        ask: Ask { question: request.question, mode, seed: request.seed, max_tokens: None },
         conversation: request.conversation_id,
     };
     let work = Work::begin(&server).await?;
     if stream {
-        return Ok(work.events(asked, id).into_response());
+        return Ok(work.events(asked, move |heard| own_events(heard, &id)).into_response());
     }
     Ok(Json(work.whole(asked).await?).into_response())
 }
@@ -144,31 +149,69 @@ impl Work {
         Ok(AskResponse { answer, message_id })
     }
 
-    fn events(self, asked: Asked, id: RequestId) -> Sse<ReceiverStream<Result<Event, Infallible>>> {
+    /// The answer as events, in whatever form `shape` gives each piece.
+    pub fn events(
+        self,
+        asked: Asked,
+        shape: impl Fn(Heard<'_>) -> Vec<Event> + Send + 'static,
+    ) -> Sse<ReceiverStream<Result<Event, Infallible>>> {
         // A reader that falls behind holds up its own answer, and only for as long as a slow client may take.
         let (sender, receiver) = mpsc::channel(64);
         tokio::task::spawn_blocking(move || {
             let server = self.server.clone();
             let patience = Duration::from_secs(server.app().config().server.slow_client_s);
-            let send = |event: Event| server.app().wait(sender.send_timeout(Ok(event), patience)).is_ok();
+            let send = |heard: Heard<'_>| {
+                let mut sent = !sender.is_closed();
+                for event in shape(heard) {
+                    sent = sent && server.app().wait(sender.send_timeout(Ok(event), patience)).is_ok();
+                }
+                sent
+            };
+            send(Heard::Begun);
             let left = AtomicBool::new(false);
             let made = self.make(&asked, &left, &mut |event| {
-                let heard = match event {
-                    AnswerEvent::Text(text) => send(json_event("token", &serde_json::json!({ "text": text }))),
-                    AnswerEvent::Citation(citation) => send(json_event("citation", citation)),
-                    AnswerEvent::Waiting => !sender.is_closed(),
-                };
+                let heard = send(Heard::Event(event));
                 if !heard {
                     left.store(true, Ordering::Relaxed);
                 }
                 heard
             });
-            match made {
-                Ok(response) => send(json_event("done", &response)),
-                Err(error) => send(error_event(&error, &id)),
+            match &made {
+                Ok(response) => send(Heard::Done(response)),
+                Err(error) => {
+                    if let Some(cause) = error.cause() {
+                        tracing::error!("an answer broke off: {cause:#}");
+                    }
+                    send(Heard::Failed(error))
+                }
             };
         });
         Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())
+    }
+}
+
+/// A piece of an answer in the making.
+pub enum Heard<'a> {
+    /// Nothing yet.
+    Begun,
+    /// Text or a citation.
+    Event(AnswerEvent<'a>),
+    /// The whole of it.
+    Done(&'a AskResponse),
+    /// There will be no more.
+    Failed(&'a ApiError),
+}
+
+/// The events of `/api/v1/ask`.
+fn own_events(heard: Heard<'_>, id: &RequestId) -> Vec<Event> {
+    match heard {
+        Heard::Begun | Heard::Event(AnswerEvent::Waiting) => Vec::new(),
+        Heard::Event(AnswerEvent::Text(text)) => vec![json_event("token", &serde_json::json!({ "text": text }))],
+        Heard::Event(AnswerEvent::Citation(citation)) => vec![json_event("citation", citation)],
+        Heard::Done(response) => vec![json_event("done", response)],
+        Heard::Failed(error) => {
+            vec![json_event("error", &error_body(error.code(), error.to_string(), id, false))]
+        }
     }
 }
 
@@ -183,12 +226,4 @@ fn keep(app: &App, asked: &Asked, answer: &Answer) -> Result<Option<Uuid>, ApiEr
 fn json_event(name: &str, data: &impl Serialize) -> Event {
     let data = serde_json::to_string(data).expect("answers serialise");
     Event::default().event(name).data(data)
-}
-
-/// The error as an event, its cause in the log.
-fn error_event(error: &ApiError, id: &RequestId) -> Event {
-    if let Some(cause) = error.cause() {
-        tracing::error!(request_id = id.0, "{cause:#}");
-    }
-    json_event("error", &error_body(error.code(), error.to_string(), id, false))
 }

@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, ResponseBuilder};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::Shared;
@@ -31,6 +33,22 @@ pub struct ErrorBody {
     pub message: String,
     /// Where the administrator finds it in the log.
     pub request_id: String,
+}
+
+/// The body of every error of `/v1`, in OpenAI's form.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiError {
+    error: OpenAiErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiErrorDetail {
+    message: String,
+    r#type: String,
+    code: String,
+    param: Option<String>,
+    request_id: String,
 }
 
 /// The outermost layer.
@@ -96,10 +114,12 @@ async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
 
 /// The error as JSON: OpenAI's shape for its clients, the product's own elsewhere.
 pub fn error_body(code: &str, message: String, id: &RequestId, openai: bool) -> serde_json::Value {
+    let (code, request_id) = (code.to_owned(), id.0.clone());
     if openai {
-        return serde_json::json!({ "error": { "message": message, "type": code, "code": code, "param": null, "request_id": id.0 } });
+        let error = OpenAiErrorDetail { message, r#type: code.clone(), code, param: None, request_id };
+        return serde_json::json!(OpenAiError { error });
     }
-    serde_json::json!(ErrorBody { code: code.to_owned(), message, request_id: id.0.clone() })
+    serde_json::json!(ErrorBody { code, message, request_id })
 }
 
 async fn refusal(status: StatusCode, body: Body) -> String {
@@ -131,16 +151,44 @@ fn secure(headers: &mut HeaderMap) {
     }
 }
 
-/// Adds to the description what holds for every route: its errors and how to sign in.
-pub struct Described;
+/// What any route can answer beside what it stands for.
+const REFUSALS: &[(&str, &str)] = &[
+    ("400", "the request cannot be understood"),
+    ("401", "nobody known asks"),
+    ("403", "your role does not allow it"),
+    ("404", "there is no such thing that you can see"),
+    ("405", "the route has no such method"),
+    ("408", "the client was too slow"),
+    ("409", "it does not fit what is there"),
+    ("413", "the body is too large"),
+    ("415", "the body is of another type"),
+    ("429", "too many requests wait; `Retry-After` says when to try again"),
+    ("500", "the server failed"),
+    ("503", "something that it needs is not there now"),
+    ("504", "it took too long"),
+];
 
-impl utoipa::Modify for Described {
-    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-        let components = api.components.get_or_insert_default();
-        let key = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        components.add_security_scheme("key", key);
-        components.schemas.insert("ErrorBody".to_owned(), <ErrorBody as utoipa::PartialSchema>::schema());
-        api.security = Some(vec![utoipa::openapi::security::SecurityRequirement::new("key", Vec::<String>::new())]);
+fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut utoipa::openapi::path::Operation> {
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+}
+
+/// Adds to the description what holds for every route: its errors and how to sign in.
+pub fn describe(api: &mut OpenApi) {
+    let components = api.components.get_or_insert_default();
+    let key = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    components.add_security_scheme("key", key);
+    components.schemas.insert("ErrorBody".to_owned(), ErrorBody::schema());
+    components.schemas.insert("OpenAiError".to_owned(), OpenAiError::schema());
+    components.schemas.insert("OpenAiErrorDetail".to_owned(), OpenAiErrorDetail::schema());
+    for (path, item) in &mut api.paths.paths {
+        let schema = if path.starts_with("/v1/") { "OpenAiError" } else { "ErrorBody" };
+        for operation in operations(item) {
+            for (status, why) in REFUSALS {
+                let content = Content::new(Some(Ref::from_schema_name(schema)));
+                let response = ResponseBuilder::new().description(*why).content("application/json", content).build();
+                operation.responses.responses.entry((*status).to_owned()).or_insert(response.into());
+            }
+        }
     }
+    api.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
 }

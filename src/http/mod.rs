@@ -10,14 +10,17 @@ use crate::app::App;
 use crate::error::ApiError;
 
 mod ask;
+mod conversations;
 mod envelope;
 mod limits;
 mod metrics;
+mod openai;
 mod router;
-mod search;
+pub mod search;
 mod serve;
 
 pub use limits::{Gate, Pass};
+pub use router::router;
 pub use serve::serve;
 
 use metrics::Metrics;

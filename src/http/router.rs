@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Shared, ask, envelope, metrics, search};
+use super::{Shared, ask, conversations, envelope, metrics, openai, search};
 
 /// The description of the API; its paths come from the routes below.
 #[derive(OpenApi)]
@@ -26,19 +26,26 @@ use super::{Shared, ask, envelope, metrics, search};
         (name = "conversations", description = "Earlier questions and answers, and what people thought of them"),
         (name = "openai", description = "For any OpenAI client"),
         (name = "operations", description = "Health and metrics")
-    ),
-    modifiers(&envelope::Described)
+    )
 )]
 struct Api;
 
 /// All routes with their documentation, and the layers that every request passes.
 pub fn router(server: Shared) -> Router {
     let body_limit = server.app().config().server.max_body_kib << 10;
-    let (routes, api) = OpenApiRouter::with_openapi(Api::openapi())
+    let (routes, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(ask::ask))
         .routes(routes!(search::search))
+        .routes(routes!(conversations::list, conversations::create))
+        .routes(routes!(conversations::get, conversations::rename, conversations::delete))
+        .routes(routes!(conversations::rate))
+        .routes(routes!(openai::chat))
+        .routes(routes!(openai::embeddings))
+        .routes(routes!(openai::models))
+        .routes(routes!(openai::model))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
+    envelope::describe(&mut api);
     let api = axum::Json(api);
     routes
         .route("/openapi.json", get(move || async move { api.clone() }))

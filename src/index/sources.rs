@@ -35,17 +35,24 @@ pub fn all_sources(app: &App) -> Result<Vec<Planned>, IndexError> {
     for record in app.wait(app.state().sources())? {
         planned.push(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None });
     }
-    if app.uploads().exists() {
-        planned.push(Planned { source: folder(uploads::SOURCE, app.uploads().root(), Acl::nobody(), "")?, remember: None });
-    }
+    planned.extend(uploaded(app)?);
     if planned.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
+}
+
+/// The files that came over HTTP, each with readers of its own.
+fn uploaded(app: &App) -> Result<Option<Planned>, IndexError> {
+    if !app.uploads().exists() {
+        return Ok(None);
+    }
+    let mut settings = FolderSettings::new(app.uploads().root());
+    settings.max_mib = settings.max_mib.max(app.config().server.max_upload_mib as u64);
+    Ok(Some(Planned { source: Box::new(Folder::new(uploads::SOURCE, settings)?), remember: None }))
 }
 
 /// The source of this name, if there is one.
 pub fn named(app: &App, name: &str) -> Result<Option<Planned>, IndexError> {
     if name == uploads::SOURCE {
-        let source = folder(name, app.uploads().root(), Acl::nobody(), "")?;
-        return Ok(app.uploads().exists().then_some(Planned { source, remember: None }));
+        return uploaded(app);
     }
     if app.config().sources.iter().any(|configured| configured.name == name) {
         return Ok(Some(Planned { source: configured_part(app, name, "")?, remember: None }));

@@ -104,7 +104,7 @@ const VISIBLE: &str = concat!(
 type Row = (String, String, String, String, String, Option<String>, String, String, String, Option<String>, i64, i64);
 
 /// The caller's principals as the query takes them; `None` is the local administrator, who sees all.
-fn principals(caller: &Caller) -> Option<String> {
+pub(super) fn principals(caller: &Caller) -> Option<String> {
     caller.filter().map(|principals| super::to_json(&principals))
 }
 

@@ -1,0 +1,68 @@
+//! `intramuros serve`
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Session;
+use crate::app::App;
+use crate::http;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Address and port in place of `server.listen` of the configuration; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
+    let app = Arc::new(session.app("serve")?);
+    serve(session, app, args.listen, |address| {
+        println!("Intramuros serves on http://{address}   (Ctrl-C ends it)");
+    })
+}
+
+/// Serves until Ctrl-C or SIGTERM; `ready` is told the address.
+pub fn serve(
+    session: &Session,
+    app: Arc<App>,
+    listen: Option<SocketAddr>,
+    ready: impl FnOnce(SocketAddr),
+) -> anyhow::Result<()> {
+    let settings = app.config().server.clone();
+    let address = match listen {
+        Some(address) => address,
+        None => settings.listen.parse().context("`server.listen`")?,
+    };
+    if !address.ip().is_loopback() {
+        tracing::warn!("{address} can be reached from other machines in plain http: put a proxy with TLS in front");
+    }
+    let server = http::Server::new(app)?;
+    session.runtime.block_on(async {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}: end what uses it, or choose another with --listen ADDRESS")
+        })?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        ready(listener.local_addr()?);
+        let stop = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            eprintln!("ending: no new requests, what runs comes to its end; once more ends at once");
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                std::process::exit(130);
+            });
+        };
+        http::serve(listener, http::router(server.clone()), &settings, stop).await?;
+        anyhow::Ok(())
+    })
+}

@@ -1,0 +1,466 @@
+//! For any OpenAI client: `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`.
+//!
+//! A chat answers from the caller's documents, with the same search, check and rights as `/api/v1/ask`; the citations come
+//! beside the text. Requests are read leniently, as clients send much that has no meaning here (`temperature`, say);
+//! what would change the meaning of an answer and is not done is refused by name.
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Shared;
+use super::ask::{Asked, Heard, Work};
+use super::envelope::{RequestId, error_body};
+use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
+use crate::app::{App, embedder_entry};
+use crate::auth::Identity;
+use crate::error::ApiError;
+use crate::state::now_ms;
+
+/// Answers written by the generator, each sentence checked.
+const WRITTEN: &str = "intramuros";
+/// Exact quotes only.
+const QUOTES: &str = "intramuros-extract";
+/// Texts of one request for embeddings.
+const MAX_INPUTS: usize = 256;
+
+/// A chat, in OpenAI's form.
+#[derive(Deserialize, ToSchema)]
+pub struct ChatRequest {
+    /// `intramuros` or `intramuros-extract`.
+    #[schema(example = "intramuros")]
+    model: String,
+    /// The last message of the role `user` is the question. Other messages are not given to the model: answers come from
+    /// the documents.
+    messages: Vec<ChatMessage>,
+    /// Sends chunks while the answer is made.
+    #[serde(default)]
+    stream: Option<bool>,
+    /// `include_usage` adds a last chunk with the tokens used.
+    #[serde(default)]
+    stream_options: Option<StreamOptions>,
+    /// Draws the words at random with this seed; without one the likeliest are taken.
+    #[serde(default)]
+    seed: Option<u64>,
+    /// The longest answer in tokens, at most what the server is configured for.
+    #[serde(default)]
+    max_tokens: Option<usize>,
+    /// The newer name of `max_tokens`.
+    #[serde(default)]
+    max_completion_tokens: Option<usize>,
+    /// Only 1.
+    #[serde(default)]
+    n: Option<u32>,
+}
+
+/// A message of a chat.
+#[derive(Deserialize, ToSchema)]
+pub struct ChatMessage {
+    /// `system`, `user` or `assistant`.
+    role: String,
+    /// A text, or parts of the type `text`.
+    #[serde(default)]
+    content: Option<Content>,
+}
+
+/// The content of a message.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Content {
+    /// Plainly.
+    Text(String),
+    /// In parts.
+    Parts(Vec<Part>),
+}
+
+/// A part of a message.
+#[derive(Deserialize, ToSchema)]
+pub struct Part {
+    /// Only `text`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The text.
+    #[serde(default)]
+    text: String,
+}
+
+/// What a stream tells besides.
+#[derive(Deserialize, ToSchema)]
+pub struct StreamOptions {
+    /// Adds a last chunk with the tokens used.
+    #[serde(default)]
+    include_usage: bool,
+}
+
+/// A whole answer, in OpenAI's form.
+#[derive(Serialize, ToSchema)]
+pub struct ChatCompletion {
+    id: String,
+    object: &'static str,
+    created: i64,
+    model: String,
+    choices: Vec<Choice>,
+    usage: ChatUsage,
+}
+
+/// The one answer.
+#[derive(Serialize, ToSchema)]
+pub struct Choice {
+    index: u32,
+    message: ChatAnswer,
+    finish_reason: &'static str,
+}
+
+/// The answer's text, and what it rests on.
+#[derive(Serialize, ToSchema)]
+pub struct ChatAnswer {
+    role: &'static str,
+    content: String,
+    /// What the marks `[n]` refer to; an addition to OpenAI's form.
+    citations: Vec<Citation>,
+    /// Whether the documents you can read hold no answer; an addition to OpenAI's form.
+    abstained: bool,
+}
+
+/// Tokens used.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct ChatUsage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+}
+
+impl From<&Answer> for ChatUsage {
+    fn from(answer: &Answer) -> Self {
+        let (prompt_tokens, completion_tokens) = (answer.usage.prompt_tokens, answer.usage.completion_tokens);
+        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+    }
+}
+
+/// Answers the last question of a chat from the documents that you can read.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
+    responses((status = 200, content((ChatCompletion = "application/json"), (String = "text/event-stream")))))]
+pub async fn chat(
+    State(server): State<Shared>,
+    Extension(id): Extension<RequestId>,
+    identity: Identity,
+    Json(request): Json<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let mode = match request.model.as_str() {
+        WRITTEN => AnswerMode::Generate,
+        QUOTES => AnswerMode::Extract,
+        _ => return Err(ApiError::NotFound("model")),
+    };
+    if request.n.is_some_and(|n| n != 1) {
+        return Err(ApiError::Invalid("`n` must be 1: there is one answer to a question".into()));
+    }
+    let question = question(&request.messages)?;
+    answer::validate(&question, &server.app().config().answer)?;
+    let ask = Ask {
+        question,
+        mode,
+        seed: request.seed,
+        max_tokens: request.max_completion_tokens.or(request.max_tokens),
+    };
+    let asked = Asked { identity, ask, conversation: None };
+    let chunk = Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
+    let work = Work::begin(&server).await?;
+    if request.stream.unwrap_or(false) {
+        let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
+        return Ok(work.events(asked, move |heard| chunk.events(heard, with_usage, &id)).into_response());
+    }
+    let answer = work.whole(asked).await?.answer;
+    let usage = ChatUsage::from(&answer);
+    let message = ChatAnswer {
+        role: "assistant",
+        content: answer.answer,
+        citations: answer.citations,
+        abstained: answer.abstained,
+    };
+    let choices = vec![Choice { index: 0, message, finish_reason: "stop" }];
+    let Chunk { id, created, model } = chunk;
+    Ok(Json(ChatCompletion { id, object: "chat.completion", created, model, choices, usage }).into_response())
+}
+
+fn question(messages: &[ChatMessage]) -> Result<String, ApiError> {
+    let last = messages.iter().rfind(|message| message.role == "user");
+    let content = last.and_then(|message| message.content.as_ref());
+    match content {
+        None => Err(ApiError::Invalid("`messages` holds no message of the role `user` with a content".into())),
+        Some(Content::Text(text)) => Ok(text.clone()),
+        Some(Content::Parts(parts)) => {
+            if let Some(part) = parts.iter().find(|part| part.kind != "text") {
+                return Err(ApiError::Invalid(format!("a part of the type `{}` cannot be read: only `text`", part.kind)));
+            }
+            Ok(parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// What all chunks of a stream have in common.
+struct Chunk {
+    id: String,
+    created: i64,
+    model: String,
+}
+
+impl Chunk {
+    /// The events of a piece of an answer; `None` where there is nothing to tell.
+    fn events(&self, heard: Heard<'_>, with_usage: bool, id: &RequestId) -> Vec<Event> {
+        match heard {
+            Heard::Begun => vec![self.delta(json!({ "role": "assistant", "content": "" }), None)],
+            Heard::Event(AnswerEvent::Text(text)) => vec![self.delta(json!({ "content": text }), None)],
+            Heard::Event(AnswerEvent::Citation(_) | AnswerEvent::Waiting) => Vec::new(),
+            Heard::Done(response) => {
+                let answer = &response.answer;
+                let extra = json!({ "citations": answer.citations, "abstained": answer.abstained });
+                let mut events = vec![self.delta(extra, Some("stop"))];
+                if with_usage {
+                    events.push(self.event(json!([]), json!(ChatUsage::from(answer))));
+                }
+                events.push(Event::default().data("[DONE]"));
+                events
+            }
+            Heard::Failed(error) => {
+                let body = error_body(error.code(), error.to_string(), id, true);
+                vec![Event::default().data(body.to_string())]
+            }
+        }
+    }
+
+    fn delta(&self, delta: serde_json::Value, finish_reason: Option<&str>) -> Event {
+        self.event(json!([{ "index": 0, "delta": delta, "finish_reason": finish_reason }]), serde_json::Value::Null)
+    }
+
+    fn event(&self, choices: serde_json::Value, usage: serde_json::Value) -> Event {
+        let Self { id, created, model } = self;
+        let chunk = json!({
+            "id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": choices, "usage": usage,
+        });
+        Event::default().data(chunk.to_string())
+    }
+}
+
+/// Texts to embed, in OpenAI's form.
+#[derive(Deserialize, ToSchema)]
+pub struct EmbeddingRequest {
+    /// The embedder, as `/v1/models` lists it.
+    #[schema(example = "all-MiniLM-L6-v2")]
+    model: String,
+    /// A text or up to 256 of them, each no longer than the embedder's window.
+    input: Input,
+    /// `float` or `base64` (little-endian 32-bit floats).
+    #[serde(default)]
+    encoding_format: EncodingFormat,
+    /// Only the embedder's own number.
+    #[serde(default)]
+    dimensions: Option<usize>,
+    /// `passage` or `query`, for embedders that tell them apart; an addition to OpenAI's form.
+    #[serde(default)]
+    input_type: InputType,
+}
+
+/// One text or several.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Input {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+/// How a vector is written.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodingFormat {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// Little-endian 32-bit floats.
+    Base64,
+}
+
+/// What a text is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InputType {
+    /// Something to be found.
+    #[default]
+    Passage,
+    /// Something to find with.
+    Query,
+}
+
+/// Vectors, in OpenAI's form.
+#[derive(Serialize, ToSchema)]
+pub struct Embeddings {
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: EmbeddingUsage,
+}
+
+/// One vector.
+#[derive(Serialize, ToSchema)]
+pub struct Embedding {
+    object: &'static str,
+    index: usize,
+    embedding: Vector,
+}
+
+/// A vector as asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Vector {
+    /// Numbers.
+    Float(Vec<f32>),
+    /// Little-endian 32-bit floats.
+    Base64(String),
+}
+
+/// Tokens embedded.
+#[derive(Serialize, ToSchema)]
+pub struct EmbeddingUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// Embeds texts with the embedder of the index.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "openai", request_body = EmbeddingRequest,
+    responses((status = 200, body = Embeddings)))]
+pub async fn embeddings(
+    State(server): State<Shared>,
+    _: Identity,
+    Json(request): Json<EmbeddingRequest>,
+) -> Result<Json<Embeddings>, ApiError> {
+    if request.model != embedder_name(server.app())? {
+        return Err(ApiError::NotFound("model"));
+    }
+    let texts = match request.input {
+        Input::One(text) => vec![text],
+        Input::Many(texts) => texts,
+    };
+    if texts.is_empty() || texts.len() > MAX_INPUTS {
+        return Err(ApiError::Invalid(format!("`input` holds {} texts and must hold 1 to {MAX_INPUTS}", texts.len())));
+    }
+    let (dimensions, kind, format) = (request.dimensions, request.input_type, request.encoding_format);
+    let work = move |app: &App| embed(app, &texts, dimensions, kind);
+    let (vectors, tokens) = server.blocking(&server.searches, work).await?;
+    let written = |vector: Vec<f32>| match format {
+        EncodingFormat::Float => Vector::Float(vector),
+        EncodingFormat::Base64 => {
+            let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Vector::Base64(STANDARD.encode(bytes))
+        }
+    };
+    let embedding = |(index, vector)| Embedding { object: "embedding", index, embedding: written(vector) };
+    let data = vectors.into_iter().enumerate().map(embedding).collect();
+    let usage = EmbeddingUsage { prompt_tokens: tokens, total_tokens: tokens };
+    Ok(Json(Embeddings { object: "list", data, model: request.model, usage }))
+}
+
+fn embed(
+    app: &App,
+    texts: &[String],
+    dimensions: Option<usize>,
+    kind: InputType,
+) -> Result<(Vec<Vec<f32>>, usize), ApiError> {
+    let embedder = app.embedder()?;
+    if dimensions.is_some_and(|wanted| wanted != embedder.dimensions()) {
+        let own = embedder.dimensions();
+        return Err(ApiError::Invalid(format!("`dimensions` must be {own}, the embedder's own number, or left out")));
+    }
+    let mut tokens = 0;
+    for (i, text) in texts.iter().enumerate() {
+        let own = embedder.count_tokens(text);
+        if text.trim().is_empty() {
+            return Err(ApiError::Invalid(format!("text {i} of `input` is empty")));
+        }
+        if own > embedder.max_tokens() {
+            let most = embedder.max_tokens();
+            return Err(ApiError::Invalid(format!("text {i} of `input` has {own} tokens and may have {most}: split it")));
+        }
+        tokens += own;
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let vectors = match kind {
+        InputType::Passage => embedder.embed_passages(&texts)?,
+        InputType::Query => texts.iter().map(|text| embedder.embed_query(text)).collect::<Result<_, _>>()?,
+    };
+    Ok((vectors, tokens))
+}
+
+/// The models, in OpenAI's form.
+#[derive(Serialize, ToSchema)]
+pub struct Models {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// A model.
+#[derive(Serialize, ToSchema)]
+pub struct Model {
+    id: String,
+    object: &'static str,
+    created: i64,
+    owned_by: &'static str,
+}
+
+/// Lists what `model` can be.
+#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models)))]
+pub async fn models(State(server): State<Shared>, _: Identity) -> Result<Json<Models>, ApiError> {
+    Ok(Json(Models { object: "list", data: all_models(server.app())? }))
+}
+
+/// One model.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai", params(("id" = String, Path)),
+    responses((status = 200, body = Model)))]
+pub async fn model(
+    State(server): State<Shared>,
+    _: Identity,
+    Path(id): Path<String>,
+) -> Result<Json<Model>, ApiError> {
+    let found = all_models(server.app())?.into_iter().find(|model| model.id == id);
+    found.map(Json).ok_or(ApiError::NotFound("model"))
+}
+
+fn all_models(app: &App) -> Result<Vec<Model>, ApiError> {
+    // Models have no date of their own here; clients only want a number.
+    let model = |id: String| Model { id, object: "model", created: 0, owned_by: "intramuros" };
+    Ok([WRITTEN.to_owned(), QUOTES.to_owned(), embedder_name(app)?].map(model).into())
+}
+
+fn embedder_name(app: &App) -> Result<String, ApiError> {
+    Ok(embedder_entry(app.config(), app.catalog())?.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(messages: serde_json::Value) -> Result<String, ApiError> {
+        question(&serde_json::from_value::<Vec<ChatMessage>>(messages).unwrap())
+    }
+
+    #[test]
+    fn the_last_message_of_the_user_is_the_question() {
+        let chat = json!([
+            { "role": "system", "content": "Be brief." },
+            { "role": "user", "content": "First?" },
+            { "role": "assistant", "content": null },
+            { "role": "user", "content": [{ "type": "text", "text": "Second" }, { "type": "text", "text": "part?" }] },
+        ]);
+        assert_eq!(asked(chat).unwrap(), "Second\npart?");
+        assert!(asked(json!([{ "role": "system", "content": "x" }])).is_err());
+        let image = asked(json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": {} }] }]));
+        assert!(image.unwrap_err().to_string().contains("image_url"));
+    }
+}
