@@ -57,14 +57,24 @@ pub enum IndexError {
         /// The source.
         name: String,
     },
+    /// A queued job names a source that was taken out of the configuration since.
+    #[error("there is no source `{name}` any more")]
+    UnknownSource {
+        /// The source.
+        name: String,
+    },
     /// It holds uploads.
-    #[error("{path} holds files that came over HTTP, with readers of their own: ingest folders beside it, or run `intramuros ingest` without a path")]
+    #[error(
+        "{path} holds files that came over HTTP, with readers of their own: ingest folders beside it, or run `intramuros ingest` without a path"
+    )]
     Uploads {
         /// As given.
         path: String,
     },
     /// Uploads are deleted, not forgotten.
-    #[error("the documents of `uploads` exist nowhere else: delete them one by one over HTTP (`DELETE /api/v1/documents/ID`), or remove their folders in {directory} and run `intramuros ingest`")]
+    #[error(
+        "the documents of `uploads` exist nowhere else: delete them one by one over HTTP (`DELETE /api/v1/documents/ID`), or remove their folders in {directory} and run `intramuros ingest`"
+    )]
     ForgetUploads {
         /// Where they are.
         directory: String,
@@ -126,7 +136,7 @@ pub fn run(
             JobEnd::Failed(&error)
         }
     };
-    let ended = app.wait(app.state().end_job(&job, end)).map_err(|error| app.state_error(error));
+    let ended = app.wait(app.state().end_job(&job, &end)).map_err(|error| app.state_error(error));
     // Where both failed, the run's own reason says more.
     let report = outcome?;
     ended?;

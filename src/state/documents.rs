@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::{State, StateError, from_json};
 
 /// A document as lists show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DocumentRecord {
     /// Its id.
+    #[schema(value_type = uuid::Uuid)]
     pub document_id: DocumentId,
     /// Name of its source.
     pub source: String,
@@ -27,6 +28,7 @@ pub struct DocumentRecord {
     pub pages: Option<usize>,
     /// Its readers; only the local administrator sees them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub readers: Option<Acl>,
     /// `indexed`, `pending` or `failed`.
     pub state: String,

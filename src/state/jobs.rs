@@ -181,22 +181,21 @@ impl State {
 
     /// Takes a job out of the queue. Returns whether it was in it.
     pub async fn cancel_queued_job(&self, id: &str) -> Result<bool, StateError> {
-        let result = sqlx::query(
-            "UPDATE jobs SET state = 'interrupted', finished_ms = $2 WHERE id = $1 AND state = 'queued'",
-        )
-        .bind(id)
-        .bind(now_ms())
-        .execute(&self.pool)
-        .await?;
+        let result =
+            sqlx::query("UPDATE jobs SET state = 'interrupted', finished_ms = $2 WHERE id = $1 AND state = 'queued'")
+                .bind(id)
+                .bind(now_ms())
+                .execute(&self.pool)
+                .await?;
         Ok(result.rows_affected() == 1)
     }
 
     /// Records how a run ended.
-    pub async fn end_job(&self, id: &str, end: JobEnd<'_>) -> Result<(), StateError> {
+    pub async fn end_job(&self, id: &str, end: &JobEnd<'_>) -> Result<(), StateError> {
         let (state, report, error) = match end {
             JobEnd::Done(report) => ("done", Some(report.to_string()), None),
             JobEnd::Interrupted(report) => ("interrupted", Some(report.to_string()), None),
-            JobEnd::Failed(error) => ("failed", None, Some(error)),
+            JobEnd::Failed(error) => ("failed", None, Some(*error)),
         };
         sqlx::query("UPDATE jobs SET state = $2, finished_ms = $3, report = $4, error = $5 WHERE id = $1")
             .bind(id)
@@ -292,7 +291,7 @@ mod tests {
         assert_eq!(state.job(&of_command_line).await.unwrap().unwrap().state, "failed");
         let first = state.claim_job().await.unwrap().unwrap();
         assert_eq!(first.job_id, a.job_id, "what was cut off comes first");
-        state.end_job(&first.job_id, JobEnd::Failed("x")).await.unwrap();
+        state.end_job(&first.job_id, &JobEnd::Failed("x")).await.unwrap();
         assert_eq!(state.claim_job().await.unwrap().unwrap().job_id, b.job_id);
         assert!(state.cancel_queued_job(&after.job_id).await.unwrap());
         assert!(!state.cancel_queued_job(&b.job_id).await.unwrap());

@@ -60,8 +60,7 @@ struct AccessFile {
 impl Uploads {
     /// The uploads of a data directory that this process owns; repairs what a crash left.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        let uploads =
-            Self { root: data_dir.join(SOURCE), placing: Mutex::new(()), ceilings: Ceilings::default() };
+        let uploads = Self { root: data_dir.join(SOURCE), placing: Mutex::new(()), ceilings: Ceilings::default() };
         if uploads.exists() {
             uploads.recover()?;
         }
