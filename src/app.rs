@@ -8,6 +8,7 @@ use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
 use intramuros_models::{Embedder, Generator, ModelError, weights};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
@@ -70,6 +71,11 @@ pub enum AppError {
     /// The vector store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store holds another index than the one that the record of documents describes.
+    #[error(
+        "the index is not the one that the record of documents describes: it was removed, replaced, or `store` in the configuration names another place. Set that back; or run `intramuros store rebuild`, then `intramuros ingest`, to make the index anew from the documents"
+    )]
+    OtherIndex,
     /// A question that cannot be taken, or a failure while answering.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -167,7 +173,17 @@ impl App {
             return Ok(store);
         }
         let store = self.open_store(self.config.store.kind)?;
+        self.check_described(store.info()?.index_id)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// An index that the record of documents does not describe holds other documents, or older rights.
+    fn check_described(&self, index: Uuid) -> Result<(), AppError> {
+        match self.wait(self.state.described_index())? {
+            Some(described) if described == index => Ok(()),
+            Some(_) if !self.wait(self.state.is_empty())? => Err(AppError::OtherIndex),
+            _ => Ok(self.wait(self.state.describe_index(index))?),
+        }
     }
 
     /// Opens a store of this kind, whatever the configuration says: for moving from one to the other.
@@ -255,8 +271,30 @@ fn with_directory(error: StateError, directory: &Path) -> AppError {
     }
 }
 
-/// Creates a directory that only its owner can look into: it holds the documents' text.
+/// Makes a directory that only its owner can look into, also where it was there before: it holds the documents' text.
 fn create_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7700))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_closed_to_others_whoever_made_it() {
+        let outer = tempfile::tempdir().unwrap();
+        let data = outer.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+        create_private(&data).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

@@ -23,7 +23,7 @@ use crate::uploads::{self, Lowered};
 
 pub mod sources;
 
-pub use sources::{Planned, all_sources, source_of};
+pub use sources::{Planned, all_sources, orphan_warning, orphans, source_of, sources_of};
 
 /// The hidden subcommand that serves as a reader process.
 pub const READER_COMMAND: &str = "read-documents";
@@ -91,6 +91,18 @@ pub enum IndexError {
         /// Its folder.
         root: String,
     },
+    /// A remembered folder and a configured one are the same, or one lies in the other.
+    #[error(
+        "the folder of the configured source `{configured}` overlaps with {root}, which was ingested by its path before: its documents would be indexed twice and stay readable by the readers given then; run `intramuros documents forget {remembered}`, then `intramuros ingest`"
+    )]
+    Twice {
+        /// In the configuration.
+        configured: String,
+        /// From an earlier `ingest PATH`.
+        remembered: String,
+        /// Its folder.
+        root: String,
+    },
     /// Nothing to do.
     #[error(
         "no source is configured and none was ever ingested: name a folder, `intramuros ingest DIR --acl everyone`, or add [[sources]] to the configuration"
@@ -138,9 +150,12 @@ pub fn run(
     };
     let ended = app.wait(app.state().end_job(&job, &end)).map_err(|error| app.state_error(error));
     // Where both failed, the run's own reason says more.
-    let report = outcome?;
+    let mut report = outcome?;
     ended?;
-    app.store()?.optimize().map_err(AppError::from)?;
+    if let Err(error) = app.store()?.optimize() {
+        // All of it is committed and found, only not as fast.
+        report.warnings.push(format!("the index could not be optimised, the next run tries again: {error}"));
+    }
     Ok(report)
 }
 
@@ -196,7 +211,7 @@ pub fn narrow<'a>(app: &'a App, id: DocumentId, readers: &Acl) -> Result<Lowered
 
 /// Takes all documents of a source out of the index and forgets the source.
 pub fn forget(app: &App, source: &str) -> Result<usize, IndexError> {
-    if source == uploads::SOURCE {
+    if source == uploads::SOURCE && app.uploads().exists() {
         return Err(IndexError::ForgetUploads { directory: app.uploads().root().display().to_string() });
     }
     let known = app.wait(app.state().known(source))?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::app::App;
+use crate::auth::SignIns;
 use crate::error::ApiError;
 use crate::jobs::Runner;
 
@@ -22,6 +23,7 @@ mod original;
 mod router;
 pub mod search;
 mod serve;
+mod session;
 mod sources;
 mod upload;
 
@@ -45,6 +47,8 @@ pub struct Server {
     uploads: Gate,
     /// Before originals; each holds its place as long as its client reads.
     originals: Gate,
+    /// Before passwords.
+    sign_ins: SignIns,
     metrics: Metrics,
     runner: Runner,
     looked: health::Looked,
@@ -68,6 +72,7 @@ impl Server {
             answers: Gate::new(settings.answers_at_once, settings.queue, 5),
             uploads: Gate::new(UPLOADS_AT_ONCE, settings.queue, 10),
             originals: Gate::new(ORIGINALS_AT_ONCE, settings.queue, 2),
+            sign_ins: SignIns::new().map_err(|error| ApiError::Internal(error.into()))?,
             metrics: Metrics::new(),
             runner,
             looked: health::Looked::default(),
@@ -83,6 +88,11 @@ impl Server {
     /// The runner of jobs: [`Runner::stop`] belongs to the end of the server.
     pub fn runner(&self) -> &Runner {
         &self.runner
+    }
+
+    /// What keeps sign-ins in bounds.
+    pub fn sign_ins(&self) -> &SignIns {
+        &self.sign_ins
     }
 
     /// Does blocking work off the async threads, once the gate lets it in.

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, search, sources, upload,
+    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, search, session, sources, upload,
 };
 
 /// The description of the API; its paths come from the routes below.
@@ -26,6 +26,7 @@ use super::{
         (name = "ask", description = "Questions and searches"),
         (name = "documents", description = "Documents, and where they come from"),
         (name = "conversations", description = "Earlier questions and answers, and what people thought of them"),
+        (name = "session", description = "Who you are, and signing in and out of a browser"),
         (name = "openai", description = "For any OpenAI client"),
         (name = "operations", description = "Health and metrics")
     )
@@ -57,6 +58,7 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(sources::cancel))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(session::who, session::begin, session::end))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
     envelope::describe(&mut api);

@@ -10,6 +10,7 @@ use super::IndexError;
 use crate::app::App;
 use crate::state::StateError;
 use crate::state::documents::Original;
+use crate::state::sources::SourceRecord;
 use crate::uploads;
 
 /// A source to go through, and who reads it by default where that is known.
@@ -33,10 +34,65 @@ pub fn all_sources(app: &App) -> Result<Vec<Planned>, IndexError> {
         planned.push(Planned { source, remember: None });
     }
     for record in app.wait(app.state().sources())? {
-        planned.push(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None });
+        planned.push(remembered(app, record)?);
     }
     planned.extend(uploaded(app)?);
-    if planned.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
+    if planned.is_empty() && orphans(app)?.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
+}
+
+/// A folder that was ingested by its path, unless the configuration has it, too.
+fn remembered(app: &App, record: SourceRecord) -> Result<Planned, IndexError> {
+    let configured = known_folders(app)?.into_iter().filter(|(_, _, readers)| readers.is_none());
+    if let Some((configured, _, _)) = { configured }.find(|(_, root, _)| overlap(root, &record.root)) {
+        let root = record.root.display().to_string();
+        return Err(IndexError::Twice { configured, remembered: record.name, root });
+    }
+    Ok(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None })
+}
+
+/// The sources that several paths belong to; `acl` is given to those that are new.
+pub fn sources_of(app: &App, paths: &[PathBuf], acl: Option<&Acl>) -> Result<Vec<Planned>, IndexError> {
+    let mut planned: Vec<Planned> = Vec::with_capacity(paths.len());
+    for path in paths {
+        let one = source_of(app, path, acl)?;
+        let new_root = |planned: &Planned| planned.remember.as_ref().map(|(root, _)| root.clone());
+        if let Some(root) = new_root(&one) {
+            for other in &planned {
+                if let Some(other_root) = new_root(other).filter(|other_root| overlap(&root, other_root)) {
+                    let (name, root) = (other.name().to_owned(), other_root.display().to_string());
+                    return Err(IndexError::Overlap { path: path.display().to_string(), name, root });
+                }
+            }
+        }
+        planned.push(one);
+    }
+    Ok(planned)
+}
+
+/// Sources that documents came from and that neither the configuration nor an earlier `ingest PATH` names any more.
+pub fn orphans(app: &App) -> Result<Vec<String>, IndexError> {
+    let mut names = app.wait(app.state().document_sources())?;
+    let remembered = app.wait(app.state().sources())?;
+    names.retain(|name| {
+        let configured = app.config().sources.iter().any(|source| source.name == *name);
+        let uploaded = name == uploads::SOURCE && app.uploads().exists();
+        !configured && !uploaded && !remembered.iter().any(|record| record.name == *name)
+    });
+    Ok(names)
+}
+
+/// What an administrator is told of an orphan.
+pub fn orphan_warning(name: &str) -> String {
+    format!(
+        "documents of `{name}` are still found, though no source of this name is known any more: `intramuros documents forget {name}` takes them out"
+    )
+}
+
+/// Whether one folder is or holds the other, by their real places.
+fn overlap(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (a, b) = (real(a), real(b));
+    a.starts_with(&b) || b.starts_with(&a)
 }
 
 /// The files that came over HTTP, each with readers of its own.
@@ -59,8 +115,7 @@ pub fn named(app: &App, name: &str) -> Result<Option<Planned>, IndexError> {
     }
     for record in app.wait(app.state().sources())? {
         if record.name == name {
-            let source = folder(&record.name, &record.root, record.readers, "")?;
-            return Ok(Some(Planned { source, remember: None }));
+            return remembered(app, record).map(Some);
         }
     }
     Ok(None)

@@ -10,3 +10,5 @@ mod ingest;
 mod models;
 mod rights;
 mod serving;
+mod sessions;
+mod users;
