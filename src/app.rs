@@ -18,6 +18,7 @@ use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
 use crate::store::{EmbedderIdentity, StoreError, StoreInfo, StoredChunk, VectorStore};
+use crate::uploads::Uploads;
 
 /// An open data directory with all that works on it. Dropping it releases the directory.
 pub struct App {
@@ -25,6 +26,7 @@ pub struct App {
     data_dir: PathBuf,
     catalog: Catalog,
     state: State,
+    uploads: Uploads,
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
@@ -91,11 +93,13 @@ impl App {
         let named = |error| with_directory(error, &data_dir);
         let state = runtime.block_on(State::open(&data_dir.join("state.sqlite"))).map_err(named)?;
         runtime.block_on(state.settle_abandoned_jobs()).map_err(named)?;
+        let uploads = Uploads::open(&data_dir).map_err(in_directory)?;
         Ok(Self {
             config,
             data_dir,
             catalog,
             state,
+            uploads,
             runtime,
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
@@ -123,6 +127,11 @@ impl App {
     /// The state database.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The files that came over HTTP.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// A failure of the state database with the directory named where its disk is full.

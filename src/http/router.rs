@@ -9,7 +9,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Shared, ask, conversations, envelope, metrics, openai, search, session};
+use super::{
+    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, search, session, sources, upload,
+};
 
 /// The description of the API; its paths come from the routes below.
 #[derive(OpenApi)]
@@ -44,6 +46,18 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(openai::embeddings))
         .routes(routes!(openai::models))
         .routes(routes!(openai::model))
+        .routes(routes!(documents::list))
+        .routes(routes!(upload::upload))
+        .routes(routes!(documents::get, documents::delete))
+        .routes(routes!(documents::text))
+        .routes(routes!(original::original))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::sync))
+        .routes(routes!(sources::jobs))
+        .routes(routes!(sources::job))
+        .routes(routes!(sources::cancel))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
         .routes(routes!(session::who, session::begin, session::end))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
