@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
@@ -28,6 +28,7 @@ pub struct App {
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
     store: OnceLock<Arc<dyn VectorStore>>,
+    changing: Mutex<()>,
     _lock: DataLock,
 }
 
@@ -82,6 +83,7 @@ impl App {
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
             store: OnceLock::new(),
+            changing: Mutex::new(()),
             _lock: lock,
         })
     }
@@ -104,6 +106,16 @@ impl App {
     /// The state database.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The right to change the index, of which there is one, unless somebody has it now. [`crate::index`] takes it.
+    pub fn try_change(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.changing.try_lock() {
+            Ok(right) => Some(right),
+            // Whoever panicked left what a crash leaves, and the next pass brings that in order.
+            Err(TryLockError::Poisoned(right)) => Some(right.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Runs something asynchronous to its end.

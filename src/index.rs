@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intramuros_ingest::access::Acl;
@@ -22,6 +24,9 @@ use crate::store::{VectorStore, bm25};
 
 /// The hidden subcommand that serves as a reader process.
 pub const READER_COMMAND: &str = "read-documents";
+
+/// How often somebody who waits for a pass to end looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What can keep an ingest from running.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,16 @@ pub enum IndexError {
         name: String,
         /// Its folder.
         root: String,
+    },
+    /// A new source came in between planning and running.
+    #[error(
+        "the folder of the source `{name}` came into the index meanwhile, and {path} overlaps it: run the same command again"
+    )]
+    Meanwhile {
+        /// The folder that was to become a source.
+        path: String,
+        /// The source that is there now.
+        name: String,
     },
     /// Nothing to do.
     #[error(
@@ -188,7 +203,36 @@ fn folder(name: &str, root: &Path, readers: Acl, below: &str) -> Result<Box<dyn 
     Ok(Box::new(Folder::new(name, settings)?))
 }
 
-/// Runs one pass over a source as a recorded job.
+/// Whether somebody changes the index now; a pass or a `forget` that begins meanwhile waits for its turn.
+pub fn is_busy(app: &App) -> bool {
+    app.try_change().is_none()
+}
+
+/// Waits for the right to change the index; `None` once `cancel` is set.
+fn turn<'a>(app: &'a App, cancel: Option<&AtomicBool>) -> Option<MutexGuard<'a, ()>> {
+    loop {
+        if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            return None;
+        }
+        if let Some(right) = app.try_change() {
+            return Some(right);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Refuses a new source that overlaps one which was not there yet when it was planned.
+fn still_apart(app: &App, name: &str, root: &Path) -> Result<(), IndexError> {
+    for (other, place, _) in known_folders(app)? {
+        let Ok(place) = place.canonicalize() else { continue };
+        if other != name && (place.starts_with(root) || root.starts_with(&place)) {
+            return Err(IndexError::Meanwhile { path: root.display().to_string(), name: other });
+        }
+    }
+    Ok(())
+}
+
+/// Runs one pass over a source as a recorded job, once nobody else changes the index.
 pub fn run(
     app: &App,
     planned: &Planned,
@@ -196,7 +240,11 @@ pub fn run(
     events: &mut dyn FnMut(SyncEvent<'_>),
 ) -> Result<SyncReport, IndexError> {
     let name = planned.name();
+    let Some(_turn) = turn(app, options.cancel.as_deref()) else {
+        return Ok(SyncReport { source: name.to_owned(), interrupted: true, ..SyncReport::default() });
+    };
     if let Some((root, readers)) = &planned.remember {
+        still_apart(app, name, root)?;
         app.wait(app.state().remember_source(name, root, readers))?;
     }
     let embedder = app.embedder()?;
@@ -235,8 +283,9 @@ pub fn run(
     Ok(report)
 }
 
-/// Takes all documents of a source out of the index and forgets the source.
+/// Takes all documents of a source out of the index and forgets the source, once nobody else changes the index.
 pub fn forget(app: &App, source: &str) -> Result<usize, IndexError> {
+    let _turn = turn(app, None);
     let known = app.wait(app.state().known(source))?;
     let mut sink = Sink { app, store: app.store()?.as_ref(), written: Vec::new() };
     let sunk = |error| IndexError::Sync(SyncError::Sink(error));

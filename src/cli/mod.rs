@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use intramuros_ingest::access::{Acl, Caller};
+use intramuros_ingest::access::Acl;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::index::READER_COMMAND;
+use crate::local::Engine;
 
 mod ask;
 mod bench;
@@ -100,15 +101,6 @@ struct As {
     principals: Option<Acl>,
 }
 
-impl As {
-    fn caller(&self) -> Caller {
-        match &self.principals {
-            None => Caller::LocalAdministrator,
-            Some(principals) => Caller::new(principals.readers().cloned()),
-        }
-    }
-}
-
 /// What every command gets.
 struct Session {
     config: Config,
@@ -117,6 +109,12 @@ struct Session {
 }
 
 impl Session {
+    /// For what a running server can do in place of this process.
+    fn engine(&self, command: &str) -> anyhow::Result<Engine> {
+        Ok(Engine::open(self.config.clone(), command, self.runtime.handle().clone())?)
+    }
+
+    /// For what needs the data directory for itself.
     fn app(&self, command: &str) -> anyhow::Result<App> {
         Ok(App::open(self.config.clone(), command, self.runtime.handle().clone())?)
     }

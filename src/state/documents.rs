@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::DocumentId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, from_json};
 
 /// A document as lists show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DocumentRecord {
     /// Its id.
     pub document_id: DocumentId,
