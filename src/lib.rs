@@ -16,6 +16,7 @@ pub mod index;
 pub mod local;
 pub mod lock;
 pub mod pull;
+mod reserve;
 pub mod retrieve;
 pub mod state;
 pub mod store;

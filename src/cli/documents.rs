@@ -14,6 +14,7 @@ use crate::local::{DocumentText, Engine, Event, Forget, ListDocuments, ShowDocum
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
+    // One for all subcommands, so that it counts wherever it stands.
     #[command(flatten)]
     who: As,
 }
@@ -21,23 +22,16 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// List what is indexed, and for the administrator what failed and who reads what (the default)
-    List {
-        #[command(flatten)]
-        who: As,
-    },
+    List,
     /// Show one document's record
     Show {
         /// Its id
         id: DocumentId,
-        #[command(flatten)]
-        who: As,
     },
     /// Print one document's extracted text, which quotes and offsets refer to
     Text {
         /// Its id
         id: DocumentId,
-        #[command(flatten)]
-        who: As,
     },
     /// Take all documents of a source out of the index and forget the source; the files stay
     Forget {
@@ -49,10 +43,9 @@ enum Command {
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let engine = session.engine("documents")?;
     match &args.command {
-        None => list(session, &engine, &args.who),
-        Some(Command::List { who }) => list(session, &engine, who),
-        Some(Command::Show { id, who }) => {
-            let call = ShowDocument { id: *id, principals: who.principals.clone() };
+        None | Some(Command::List) => list(session, &engine, &args.who),
+        Some(Command::Show { id }) => {
+            let call = ShowDocument { id: *id, principals: args.who.principals.clone() };
             let Some(record) = engine.get(call)? else { return no_such(*id) };
             if session.json {
                 return output::json(&record);
@@ -70,8 +63,8 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             println!("language: {language}, {} chunks{pages}", record.chunks);
             Ok(())
         }
-        Some(Command::Text { id, who }) => {
-            let call = DocumentText { id: *id, principals: who.principals.clone() };
+        Some(Command::Text { id }) => {
+            let call = DocumentText { id: *id, principals: args.who.principals.clone() };
             let Some(text) = engine.get(call)? else { return no_such(*id) };
             if session.json {
                 return output::json(&json!({ "document_id": id, "text": text }));

@@ -98,6 +98,7 @@ impl Shown {
                 *self = Self::new();
             }
             Event::SourceFailed(reason) => output::error(&anyhow!(reason)),
+            Event::Warning(text) => eprintln!("warning: {text}"),
             Event::Queued => output::queued(),
             Event::Text(_) => {}
         }

@@ -68,7 +68,7 @@ enum Command {
     Demo(demo::Args),
     /// Serve the API and the chat page
     Serve(serve::Args),
-    /// Bring folders into the index, or all known sources; only what changed is read again
+    /// Bring folders into the index, or all known sources; what is unchanged is only compared
     Ingest(ingest::Args),
     /// Find passages, best first
     Search(search::Args),
@@ -97,7 +97,7 @@ enum Command {
 #[derive(clap::Args)]
 struct As {
     /// Ask as these principals, `user:ana,group:legal`; `everyone` is implied. Without it: the local administrator, who reads all
-    #[arg(long = "as", value_name = "PRINCIPALS")]
+    #[arg(long = "as", global = true, value_name = "PRINCIPALS")]
     principals: Option<Acl>,
 }
 

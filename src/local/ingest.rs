@@ -34,12 +34,12 @@ impl Call for Ingest {
     type Reply = Ingested;
 
     fn perform(&self, app: &App, listener: &mut Listener<'_>) -> anyhow::Result<Ingested> {
-        let mut planned = Vec::new();
-        if self.paths.is_empty() {
-            planned = index::all_sources(app)?;
-        }
-        for path in &self.paths {
-            planned.push(index::source_of(app, path, self.acl.as_ref())?);
+        let planned = match &self.paths[..] {
+            [] => index::all_sources(app)?,
+            paths => index::sources_of(app, paths, self.acl.as_ref())?,
+        };
+        for orphan in index::orphans(app)? {
+            listener.tell(Event::Warning(index::orphan_warning(&orphan)));
         }
         let mut ingested = Ingested { sources: Vec::new(), broken: Vec::new() };
         for one in &planned {

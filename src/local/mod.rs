@@ -98,6 +98,8 @@ pub enum Event {
     Embedded(u64),
     /// One document more is through.
     Document,
+    /// Something an administrator should look at.
+    Warning(String),
     /// The source is through.
     SourceEnded,
     /// A source could not be gone through, for this reason; the others go on.

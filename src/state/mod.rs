@@ -59,8 +59,10 @@ pub enum StateError {
 
 impl From<sqlx::Error> for StateError {
     fn from(error: sqlx::Error) -> Self {
-        // 13 is SQLITE_FULL; see https://www.sqlite.org/rescode.html
-        let full = error.as_database_error().is_some_and(|e| e.code().is_some_and(|code| code == "13"));
+        // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where not even the log's index has room; see
+        // https://www.sqlite.org/rescode.html
+        let code = error.as_database_error().and_then(|error| error.code());
+        let full = code.is_some_and(|code| code == "13" || code == "4874");
         if full { Self::DiskFull } else { Self::Sql(error) }
     }
 }

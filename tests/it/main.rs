@@ -3,6 +3,7 @@
 mod answers;
 mod bad_input;
 mod crash;
+mod full_disk;
 mod harness;
 mod http_rights;
 mod ingest;
