@@ -8,10 +8,12 @@ use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
 use intramuros_models::{Embedder, Generator, ModelError, weights};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
 use crate::lock::{DataLock, LockError};
+use crate::reserve::Reserve;
 use crate::retrieve::Retriever;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
@@ -28,6 +30,8 @@ pub struct App {
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
     store: OnceLock<Arc<dyn VectorStore>>,
+    // Dropped in this order: the room is set aside again when store and state are closed, then the lock goes.
+    _reserve: Reserve,
     _lock: DataLock,
 }
 
@@ -45,6 +49,14 @@ pub enum AppError {
         /// Why.
         source: std::io::Error,
     },
+    /// Its disk.
+    #[error(
+        "the disk of the data directory {directory} is full: free some space on it and run the same command again, nothing acknowledged is lost"
+    )]
+    DiskFull {
+        /// The directory.
+        directory: String,
+    },
     /// Its owner.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -57,6 +69,11 @@ pub enum AppError {
     /// The vector store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store holds another index than the one that the record of documents describes.
+    #[error(
+        "the index is not the one that the record of documents describes: it was removed, replaced, or `store` in the configuration names another place. Set that back; or run `intramuros store rebuild`, then `intramuros ingest`, to make the index anew from the documents"
+    )]
+    OtherIndex,
     /// A question that cannot be taken, or a failure while answering.
     #[error(transparent)]
     Answer(#[from] AnswerError),
@@ -70,9 +87,11 @@ impl App {
         let in_directory = |source| AppError::DataDirectory { path: data_dir.display().to_string(), source };
         create_private(&data_dir).map_err(in_directory)?;
         let lock = DataLock::acquire(&data_dir, command)?;
+        let reserve = Reserve::settle(&data_dir).map_err(in_directory)?;
         let catalog = Catalog::load(config.models.catalog.as_deref())?;
-        let state = runtime.block_on(State::open(&data_dir.join("state.sqlite")))?;
-        runtime.block_on(state.settle_abandoned_jobs())?;
+        let named = |error| with_directory(error, &data_dir);
+        let state = runtime.block_on(State::open(&data_dir.join("state.sqlite"))).map_err(named)?;
+        runtime.block_on(state.settle_abandoned_jobs()).map_err(named)?;
         Ok(Self {
             config,
             data_dir,
@@ -82,6 +101,7 @@ impl App {
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
             store: OnceLock::new(),
+            _reserve: reserve,
             _lock: lock,
         })
     }
@@ -104,6 +124,11 @@ impl App {
     /// The state database.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// A failure of the state database with the directory named where its disk is full.
+    pub fn state_error(&self, error: StateError) -> AppError {
+        with_directory(error, &self.data_dir)
     }
 
     /// Runs something asynchronous to its end.
@@ -139,7 +164,17 @@ impl App {
             return Ok(store);
         }
         let store = self.open_store(self.config.store.kind)?;
+        self.check_described(store.info()?.index_id)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// An index that the record of documents does not describe holds other documents, or older rights.
+    fn check_described(&self, index: Uuid) -> Result<(), AppError> {
+        match self.wait(self.state.described_index())? {
+            Some(described) if described == index => Ok(()),
+            Some(_) if !self.wait(self.state.is_empty())? => Err(AppError::OtherIndex),
+            _ => Ok(self.wait(self.state.describe_index(index))?),
+        }
     }
 
     /// Opens a store of this kind, whatever the configuration says: for moving from one to the other.
@@ -200,7 +235,11 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.runtime.block_on(self.state.close());
+        // A request that was cut off may hold the last handle, in a thread that must not block. What was committed is safe
+        // without closing, too.
+        if Handle::try_current().is_err() {
+            self.runtime.block_on(self.state.close());
+        }
     }
 }
 
@@ -216,8 +255,37 @@ pub fn generator_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a 
     catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.generator } else { own })
 }
 
-/// Creates a directory that only its owner can look into: it holds the documents' text.
+fn with_directory(error: StateError, directory: &Path) -> AppError {
+    match error {
+        StateError::DiskFull => AppError::DiskFull { directory: directory.display().to_string() },
+        other => other.into(),
+    }
+}
+
+/// Makes a directory that only its owner can look into, also where it was there before: it holds the documents' text.
 fn create_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7700))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_closed_to_others_whoever_made_it() {
+        let outer = tempfile::tempdir().unwrap();
+        let data = outer.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+        create_private(&data).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

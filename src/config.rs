@@ -10,6 +10,8 @@ use toml::{Table, Value};
 pub const DEFAULTS: &str = include_str!("config.default.toml");
 
 const ENVIRONMENT_PREFIX: &str = "INTRAMUROS_";
+/// What else begins so, and is read elsewhere.
+const OTHER_VARIABLES: &[&str] = &["CONFIG", "DATA_DIR", "MODELS_DIR", "LOG"];
 
 /// All settings. The comments of `config.default.toml` explain each.
 #[derive(Clone, Debug, Deserialize)]
@@ -213,6 +215,14 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// A variable that looks like a setting and is none.
+    #[error(
+        "the environment variable {name} is no setting: write INTRAMUROS_SECTION__FIELD with two underscores between, or unset it"
+    )]
+    Variable {
+        /// Its name.
+        name: String,
+    },
     /// No home directory to put data in.
     #[error("cannot tell where to put the data: set `data_dir` in the configuration, or pass --data-dir DIR")]
     NoDataDirectory,
@@ -238,15 +248,23 @@ impl Config {
                 std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: origin.clone(), source })?;
             let own: Table = text
                 .parse()
-                .map_err(|e: toml::de::Error| ConfigError::Syntax { origin: origin.clone(), reason: e.to_string() })?;
+                .map_err(|error: toml::de::Error| ConfigError::Syntax { origin: place(&origin, &text, &error), reason: error.message().to_owned() })?;
             merge(&mut table, own);
             // Checked after each layer, so that the message can name the one to mend.
             parse(&table, &origin)?;
         }
         for (name, text) in environment {
-            let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX).filter(|path| path.contains("__")) else { continue };
-            let mut value = environment_value(&text);
-            for part in path.to_lowercase().split("__").collect::<Vec<_>>().into_iter().rev() {
+            let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            if !path.contains("__") {
+                if OTHER_VARIABLES.contains(&path) {
+                    continue;
+                }
+                return Err(ConfigError::Variable { name });
+            }
+            let path = path.to_lowercase();
+            let parts: Vec<&str> = path.split("__").collect();
+            let mut value = environment_value(&text, default_of(&table, &parts));
+            for part in parts.into_iter().rev() {
                 value = Value::Table(Table::from_iter([(part.to_owned(), value)]));
             }
             if let Value::Table(layer) = value {
@@ -270,6 +288,14 @@ impl Config {
     /// Puts the data elsewhere, as `--data-dir` does.
     pub fn set_data_dir(&mut self, directory: PathBuf) {
         self.data_dir = Some(directory);
+    }
+
+    /// Puts the data into a directory apart, with no source and no server of the configuration's: for documents that must
+    /// never answer a real question.
+    pub fn use_alone(&mut self, directory: PathBuf) {
+        self.data_dir = Some(directory);
+        self.sources.clear();
+        self.store.kind = StoreKind::Edge;
     }
 
     /// Where installed models are.
@@ -311,11 +337,18 @@ impl Config {
         if self.server.listen.parse::<std::net::SocketAddr>().is_err() {
             return fail("server.listen", "must be an address with a port, such as 127.0.0.1:8080 or [::1]:8080");
         }
-        if self.ingest.target_tokens < 32 {
-            return fail("ingest.target_tokens", "must be at least 32");
+        for (field, value, range) in [
+            ("ingest.workers", self.ingest.workers as u64, 0..=256),
+            ("ingest.timeout_s", self.ingest.timeout_s, 1..=86_400),
+            ("ingest.memory_mib", self.ingest.memory_mib, 64..=1 << 20),
+            ("ingest.target_tokens", self.ingest.target_tokens as u64, 32..=100_000),
+        ] {
+            if !range.contains(&value) {
+                return fail(field, &format!("must lie between {} and {}", range.start(), range.end()));
+            }
         }
-        if self.ingest.timeout_s == 0 || self.ingest.memory_mib < 64 {
-            return fail("ingest", "timeout_s must be at least 1, memory_mib at least 64");
+        if !(0.0..=2.0).contains(&self.answer.min_relevance) {
+            return fail("answer.min_relevance", "must lie between 0 and 2");
         }
         let mut names = BTreeSet::new();
         for source in &self.sources {
@@ -352,8 +385,25 @@ fn merge(base: &mut Table, layer: Table) {
     }
 }
 
-/// A number or a truth value if it reads as one, else a text.
-fn environment_value(text: &str) -> Value {
+/// File and line, without the line itself: a key may stand in it.
+fn place(origin: &str, text: &str, error: &toml::de::Error) -> String {
+    match error.span() {
+        Some(span) => format!("{origin}, line {}", text[..span.start.min(text.len())].lines().count().max(1)),
+        None => origin.to_owned(),
+    }
+}
+
+fn default_of<'a>(table: &'a Table, parts: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = parts.split_first()?;
+    let value = table.get(*first)?;
+    if rest.is_empty() { Some(value) } else { default_of(value.as_table()?, rest) }
+}
+
+/// A text where the default is one; else a number or a truth value if it reads as one.
+fn environment_value(text: &str, default: Option<&Value>) -> Value {
+    if default.is_some_and(Value::is_str) {
+        return Value::String(text.to_owned());
+    }
     let scalar = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     match scalar {
         Some(value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_))) => value,
@@ -411,5 +461,14 @@ mod tests {
         let readers = error("[[sources]]\nname = 'a'\npath = '/a'\nreaders = ['ana']\n", &[]);
         assert!(readers.contains("source `a`") && readers.contains("group:NAME"), "{readers}");
         assert!(error("x = [", &[]).contains("not valid TOML"));
+        let secret = error("[store]\napi_key = 'hidden\n", &[]);
+        assert!(secret.contains("line 2") && !secret.contains("hidden"), "{secret}");
+        let single = error("", &[("INTRAMUROS_RETRIEVE_LIMIT", "1")]);
+        assert!(single.contains("INTRAMUROS_RETRIEVE_LIMIT") && single.contains("two underscores"), "{single}");
+        let endless = error("[answer]\nmin_relevance = nan\n", &[]);
+        assert!(endless.contains("answer.min_relevance"), "{endless}");
+        assert!(load("", &[("INTRAMUROS_LOG", "info")]).is_ok());
+        let digits = load("", &[("INTRAMUROS_STORE__API_KEY", "918273645")]).unwrap();
+        assert_eq!(digits.store.api_key, "918273645");
     }
 }

@@ -64,6 +64,18 @@ pub enum IndexError {
         /// Its folder.
         root: String,
     },
+    /// A remembered folder and a configured one are the same, or one lies in the other.
+    #[error(
+        "the folder of the configured source `{configured}` overlaps with {root}, which was ingested by its path before: its documents would be indexed twice and stay readable by the readers given then; run `intramuros documents forget {remembered}`, then `intramuros ingest`"
+    )]
+    Twice {
+        /// In the configuration.
+        configured: String,
+        /// From an earlier `ingest PATH`.
+        remembered: String,
+        /// Its folder.
+        root: String,
+    },
     /// Nothing to do.
     #[error(
         "no source is configured and none was ever ingested: name a folder, `intramuros ingest DIR --acl everyone`, or add [[sources]] to the configuration"
@@ -107,9 +119,59 @@ pub fn all_sources(app: &App) -> Result<Vec<Planned>, IndexError> {
         planned.push(Planned { source, remember: None });
     }
     for record in app.wait(app.state().sources())? {
+        if let Some((configured, _, _)) = known_folders(app)?.into_iter().find(|(_, root, readers)| {
+            readers.is_none() && overlap(root, &record.root)
+        }) {
+            let root = record.root.display().to_string();
+            return Err(IndexError::Twice { configured, remembered: record.name, root });
+        }
         planned.push(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None });
     }
-    if planned.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
+    if planned.is_empty() && orphans(app)?.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
+}
+
+/// The sources that several paths belong to; `acl` is given to those that are new.
+pub fn sources_of(app: &App, paths: &[PathBuf], acl: Option<&Acl>) -> Result<Vec<Planned>, IndexError> {
+    let mut planned: Vec<Planned> = Vec::with_capacity(paths.len());
+    for path in paths {
+        let one = source_of(app, path, acl)?;
+        let new_root = |planned: &Planned| planned.remember.as_ref().map(|(root, _)| root.clone());
+        if let Some(root) = new_root(&one) {
+            for other in &planned {
+                if let Some(other_root) = new_root(other).filter(|other_root| overlap(&root, other_root)) {
+                    let (name, root) = (other.name().to_owned(), other_root.display().to_string());
+                    return Err(IndexError::Overlap { path: path.display().to_string(), name, root });
+                }
+            }
+        }
+        planned.push(one);
+    }
+    Ok(planned)
+}
+
+/// Sources that documents came from and that neither the configuration nor an earlier `ingest PATH` names any more.
+pub fn orphans(app: &App) -> Result<Vec<String>, IndexError> {
+    let mut names = app.wait(app.state().document_sources())?;
+    let remembered = app.wait(app.state().sources())?;
+    names.retain(|name| {
+        let configured = app.config().sources.iter().any(|source| source.name == *name);
+        !configured && !remembered.iter().any(|record| record.name == *name)
+    });
+    Ok(names)
+}
+
+/// What an administrator is told of an orphan.
+pub fn orphan_warning(name: &str) -> String {
+    format!(
+        "documents of `{name}` are still found, though no source of this name is known any more: `intramuros documents forget {name}` takes them out"
+    )
+}
+
+/// Whether one folder is or holds the other, by their real places.
+fn overlap(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (a, b) = (real(a), real(b));
+    a.starts_with(&b) || b.starts_with(&a)
 }
 
 /// The source that a path belongs to: a known one, a part of a known one, or a new one, which is remembered.
@@ -197,7 +259,7 @@ pub fn run(
 ) -> Result<SyncReport, IndexError> {
     let name = planned.name();
     if let Some((root, readers)) = &planned.remember {
-        app.wait(app.state().remember_source(name, root, readers))?;
+        app.wait(app.state().remember_source(name, root, readers)).map_err(|error| app.state_error(error))?;
     }
     let embedder = app.embedder()?;
     let store = app.store()?;
@@ -216,7 +278,7 @@ pub fn run(
         readers: Readers { fingerprint: format!("{}; {}", format::fingerprint(), bm25::ANALYSIS), open: &open },
     };
 
-    let job = app.wait(app.state().start_job("sync", name))?;
+    let job = app.wait(app.state().start_job("sync", name)).map_err(|error| app.state_error(error))?;
     let outcome = sync::run(planned.source.as_ref(), ports, options, events);
     let (json, error);
     let end = match &outcome {
@@ -229,9 +291,14 @@ pub fn run(
             JobEnd::Failed(&error)
         }
     };
-    app.wait(app.state().end_job(&job, end))?;
-    let report = outcome?;
-    store.optimize().map_err(AppError::from)?;
+    let ended = app.wait(app.state().end_job(&job, end)).map_err(|error| app.state_error(error));
+    // Where both failed, the run's own reason says more.
+    let mut report = outcome?;
+    ended?;
+    if let Err(error) = store.optimize() {
+        // All of it is committed and found, only not as fast.
+        report.warnings.push(format!("the index could not be optimised, the next run tries again: {error}"));
+    }
     Ok(report)
 }
 
@@ -288,7 +355,8 @@ impl ChunkSink for Sink<'_> {
     }
 
     fn begin(&mut self, documents: &[Known], source: &str) -> Result<(), BoxError> {
-        Ok(self.app.wait(self.app.state().begin(documents, source))?)
+        let begun = self.app.wait(self.app.state().begin(documents, source));
+        Ok(begun.map_err(|error| self.app.state_error(error))?)
     }
 
     fn put(&mut self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), BoxError> {
@@ -308,7 +376,8 @@ impl ChunkSink for Sink<'_> {
     fn commit(&mut self, settled: &[Settled]) -> Result<(), BoxError> {
         // The index must be on disk before the ledger says so.
         self.store.flush()?;
-        self.app.wait(self.app.state().settle(settled, &self.written))?;
+        let done = self.app.wait(self.app.state().settle(settled, &self.written));
+        done.map_err(|error| self.app.state_error(error))?;
         self.written.clear();
         Ok(())
     }

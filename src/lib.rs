@@ -4,6 +4,7 @@
 //! bringing documents in. Qdrant's crates appear only in [`store`], axum only in [`http`], [`auth`] and [`error`]; whatever
 //! reads documents takes a caller.
 
+pub mod accounts;
 pub mod answer;
 pub mod app;
 pub mod auth;
@@ -15,6 +16,7 @@ pub mod http;
 pub mod index;
 pub mod lock;
 pub mod pull;
+mod reserve;
 pub mod retrieve;
 pub mod state;
 pub mod store;

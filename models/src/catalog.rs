@@ -228,8 +228,14 @@ impl Catalog {
             model.check().map_err(|reason| invalid(file, format!("model `{}`: {reason}", model.name)))?;
         }
         for profile in &self.profiles {
-            self.select(&profile.name)
-                .map_err(|error| invalid(file, format!("profile `{}`: {error}", profile.name)))?;
+            let wrong = |error: String| invalid(file, format!("profile `{}`: {error}", profile.name));
+            self.select(&profile.name).map_err(|error| wrong(error.to_string()))?;
+            for (name, role) in [(&profile.embedder, ModelRole::Embedder), (&profile.generator, ModelRole::Generator)] {
+                let own = self.model(name).map_err(|error| wrong(error.to_string()))?.role;
+                if own != role {
+                    return Err(wrong(format!("`{name}` is named as its {role} and is one of the role {own}")));
+                }
+            }
         }
         Ok(())
     }
@@ -366,6 +372,13 @@ mod tests {
             (COMPANY_MODEL.replace("house-embedder", "../up"), "plain file name"),
             (COMPANY_MODEL.replace("dimensions = 384", ""), "`dimensions`"),
             (format!("{COMPANY_MODEL}\nsha256 = \"ABC\""), "64 lower-case"),
+            (
+                format!(
+                    "{COMPANY_MODEL}\n[[profile]]\nname = \"house\"\nsummary = \"ours\"\nembedder = \"house-embedder\"\n\
+                     generator = \"house-embedder\""
+                ),
+                "named as its generator",
+            ),
             (format!("{COMPANY_MODEL}\n[[model.source]]\nkind = \"hub\"\nrepo = \"a/b\"\nrev = \"x\""), "rev"),
         ];
         for (text, expected) in cases {

@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use crate::ModelError;
 
-/// Chooses the device for every network of this process: the first CUDA card where this build and the machine have one.
+/// Chooses the device of the embedder (the generator's engine is the processor's): the first CUDA card where this build and the machine have one.
 ///
 /// # Errors
 /// [`ModelError::Compute`] when a card is present and cannot be used.

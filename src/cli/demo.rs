@@ -23,6 +23,9 @@ pub struct Args {
     samples: Option<PathBuf>,
 }
 
+/// The models that the demo runs on, whatever the configuration names.
+const STARTER: &str = "starter";
+
 /// Who asks what: a public question in each language, and one that only a group may see answered.
 const QUESTIONS: &[(&str, &str)] = &[
     ("user:rosa", "What was the reason for the Miravela outage in August?"),
@@ -34,12 +37,14 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     let docs = samples(args)?.join("docs");
     // An index of its own: the sample documents must never answer a real question.
     let directory = session.config.data_dir()?.join("demo");
-    session.config.set_data_dir(directory);
-    session.config.sources.clear();
+    session.config.use_alone(directory);
+    session.config.models.profile = STARTER.to_owned();
+    session.config.models.embedder.clear();
+    session.config.models.generator.clear();
 
     say(&session, "1. The starter models");
     let catalog = Catalog::load(session.config.models.catalog.as_deref())?;
-    for pulled in models::pull_all(&session.config, &catalog, &session.config.models.profile)? {
+    for pulled in models::pull_all(&session.config, &catalog, STARTER)? {
         say(&session, &format!("   {}", models::describe(&pulled)));
     }
     say(&session, &format!("\n2. The sample intranet, {}", docs.display()));

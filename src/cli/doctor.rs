@@ -10,6 +10,8 @@ use serde_json::json;
 use super::{Session, output};
 use crate::app::{App, embedder_entry, generator_entry};
 use crate::config::{DEFAULTS, StoreKind};
+use crate::index;
+use crate::store::server::without_credentials;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -108,6 +110,11 @@ fn data(session: &Session, app: &App, findings: &mut Findings) {
             }
         }
     }
+    if let Ok(orphans) = index::orphans(app) {
+        for orphan in orphans {
+            findings.add("source", Err(anyhow::anyhow!(index::orphan_warning(&orphan))));
+        }
+    }
     let none = "none yet: `intramuros ingest DIR --acl everyone`".to_owned();
     findings.add("sources", Ok(if sources.is_empty() { none } else { sources.join(", ") }));
 }
@@ -116,7 +123,16 @@ fn data(session: &Session, app: &App, findings: &mut Findings) {
 fn outbound(session: &Session) -> String {
     let store = match session.config.store.kind {
         StoreKind::Edge => "nothing while it runs".to_owned(),
-        StoreKind::Server => format!("the Qdrant server {}", session.config.store.url),
+        StoreKind::Server => format!("the Qdrant server {}", without_credentials(&session.config.store.url)),
     };
-    format!("{store}; only `models pull` and `demo` reach further, for model files")
+    let mut places = Vec::new();
+    if let Some(mirror) = &session.config.models.mirror {
+        places.push(format!("the directory {}", mirror.display()));
+    }
+    if std::env::var_os("HF_HUB_OFFLINE").is_none() {
+        let hub = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
+        places.push(format!("the hub {}", without_credentials(&hub)));
+    }
+    places.push("the Python index that `pip` is configured for".to_owned());
+    format!("{store}; for model files, and only when `models pull` or `demo` is run: {}", places.join(", "))
 }

@@ -12,6 +12,7 @@ use crate::index;
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
+    // One for all subcommands, so that it counts wherever it stands.
     #[command(flatten)]
     who: As,
 }
@@ -19,23 +20,16 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// List what is indexed, and for the administrator what failed and who reads what (the default)
-    List {
-        #[command(flatten)]
-        who: As,
-    },
+    List,
     /// Show one document's record
     Show {
         /// Its id
         id: DocumentId,
-        #[command(flatten)]
-        who: As,
     },
     /// Print one document's extracted text, which quotes and offsets refer to
     Text {
         /// Its id
         id: DocumentId,
-        #[command(flatten)]
-        who: As,
     },
     /// Take all documents of a source out of the index and forget the source; the files stay
     Forget {
@@ -47,10 +41,9 @@ enum Command {
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let app = session.app("documents")?;
     match &args.command {
-        None => list(session, &app, &args.who),
-        Some(Command::List { who }) => list(session, &app, who),
-        Some(Command::Show { id, who }) => {
-            let Some(record) = app.wait(app.state().document(&who.caller(), *id))? else { return no_such(*id) };
+        None | Some(Command::List) => list(session, &app, &args.who),
+        Some(Command::Show { id }) => {
+            let Some(record) = app.wait(app.state().document(&args.who.caller(), *id))? else { return no_such(*id) };
             if session.json {
                 return output::json(&record);
             }
@@ -67,8 +60,8 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             println!("language: {language}, {} chunks{pages}", record.chunks);
             Ok(())
         }
-        Some(Command::Text { id, who }) => {
-            let Some(text) = app.wait(app.state().document_text(&who.caller(), *id))? else { return no_such(*id) };
+        Some(Command::Text { id }) => {
+            let Some(text) = app.wait(app.state().document_text(&args.who.caller(), *id))? else { return no_such(*id) };
             if session.json {
                 return output::json(&json!({ "document_id": id, "text": text }));
             }

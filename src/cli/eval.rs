@@ -39,8 +39,7 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     // An index of its own, kept for the next time: the documents of an evaluation must never answer anybody's question.
     let name = ContentHash::of(docs.as_os_str().as_encoded_bytes()).0;
     let directory = session.config.data_dir()?.join("eval").join(&name[..16]);
-    session.config.set_data_dir(directory);
-    session.config.sources.clear();
+    session.config.use_alone(directory);
 
     let app = session.app("eval")?;
     let everyone: Acl = [Principal::Everyone].into_iter().collect();

@@ -30,12 +30,12 @@ pub struct Args {
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let app = session.app("ingest")?;
-    let mut planned = Vec::new();
-    if args.paths.is_empty() {
-        planned = index::all_sources(&app)?;
-    }
-    for path in &args.paths {
-        planned.push(index::source_of(&app, path, args.acl.as_ref())?);
+    let planned = match &args.paths[..] {
+        [] => index::all_sources(&app)?,
+        paths => index::sources_of(&app, paths, args.acl.as_ref())?,
+    };
+    for orphan in index::orphans(&app)? {
+        eprintln!("warning: {}", index::orphan_warning(&orphan));
     }
     let cancel = cancel_on_ctrl_c(session);
     let mut reports = Vec::new();

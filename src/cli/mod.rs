@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use intramuros_ingest::access::{Acl, Caller};
 
+use crate::accounts::{self, AccountCommand, AccountReply};
 use crate::app::App;
 use crate::config::Config;
 use crate::index::READER_COMMAND;
@@ -19,13 +20,16 @@ mod demo;
 mod doctor;
 mod documents;
 mod eval;
+mod group;
 mod ingest;
 mod jobs;
+mod key;
 mod models;
 mod output;
 mod search;
 mod serve;
 mod store;
+mod user;
 
 /// Ask your company's documents, on your company's hardware.
 #[derive(Parser)]
@@ -67,7 +71,7 @@ enum Command {
     Demo(demo::Args),
     /// Serve the API and the chat page
     Serve(serve::Args),
-    /// Bring folders into the index, or all known sources; only what changed is read again
+    /// Bring folders into the index, or all known sources; what is unchanged is only compared
     Ingest(ingest::Args),
     /// Find passages, best first
     Search(search::Args),
@@ -79,6 +83,12 @@ enum Command {
     Documents(documents::Args),
     /// Show ingest runs
     Jobs(jobs::Args),
+    /// Create, list and delete the people who sign in, with their passwords and roles
+    User(user::Args),
+    /// Say who is in which group; groups are what documents' readers name
+    Group(group::Args),
+    /// Create, list and revoke the keys that programs use
+    Key(key::Args),
     /// Describe, check and move the vector store
     Store(store::Args),
     /// Measure retrieval and answers over DIR/docs and DIR/questions.jsonl
@@ -96,7 +106,7 @@ enum Command {
 #[derive(clap::Args)]
 struct As {
     /// Ask as these principals, `user:ana,group:legal`; `everyone` is implied. Without it: the local administrator, who reads all
-    #[arg(long = "as", value_name = "PRINCIPALS")]
+    #[arg(long = "as", global = true, value_name = "PRINCIPALS")]
     principals: Option<Acl>,
 }
 
@@ -119,6 +129,12 @@ struct Session {
 impl Session {
     fn app(&self, command: &str) -> anyhow::Result<App> {
         Ok(App::open(self.config.clone(), command, self.runtime.handle().clone())?)
+    }
+
+    /// Does something with users, groups or keys.
+    fn accounts(&self, command: &AccountCommand) -> anyhow::Result<AccountReply> {
+        let app = self.app("accounts")?;
+        Ok(app.wait(accounts::execute(app.state(), command))?)
     }
 }
 
@@ -164,6 +180,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Models(args) => models::run(&context, &args),
         Command::Documents(args) => documents::run(&context, &args),
         Command::Jobs(args) => jobs::run(&context, &args),
+        Command::User(args) => user::run(&context, &args),
+        Command::Group(args) => group::run(&context, &args),
+        Command::Key(args) => key::run(&context, &args),
         Command::Store(args) => store::run(&context, &args),
         Command::Eval(args) => eval::run(context, &args),
         Command::Bench(args) => bench::run(&context, &args),

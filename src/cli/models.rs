@@ -67,7 +67,7 @@ pub fn pull_all(config: &Config, catalog: &Catalog, name: &str) -> anyhow::Resul
     let mut pulled = Vec::new();
     for entry in catalog.select(name)? {
         let request =
-            PullRequest { entry, models_dir: &directory, mirror: config.models.mirror.as_deref(), offline: false };
+            PullRequest { entry, models_dir: &directory, mirror: config.models.mirror.as_deref() };
         let bar = Bar::default();
         let result = pull::pull(&request, &bar);
         bar.finish();

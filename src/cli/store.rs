@@ -1,6 +1,6 @@
 //! `intramuros store`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use clap::Subcommand;
@@ -30,7 +30,10 @@ enum Command {
     Info,
     /// Check that store and ledger agree, chunk by chunk, and print a digest of the whole index
     Verify,
-    /// Copy the index of the configured store into the other kind; then change `store.kind` in the configuration
+    /// Empty the configured store, so that the next `ingest` makes the index anew from the documents
+    Rebuild,
+    /// Copy the index of the configured store into the other kind; then change `store.kind` in the configuration. Cut off
+    /// half-way, it goes on when run again
     Migrate {
         /// Where to
         #[arg(long)]
@@ -53,6 +56,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Verify => verify(session, &app),
+        Command::Rebuild => rebuild(session, &app),
         Command::Migrate { to } => migrate(session, &app, *to),
     }
 }
@@ -103,13 +107,17 @@ fn verify(session: &Session, app: &App) -> anyhow::Result<()> {
             problems.push(format!("document {id} has {found} chunks in the store and {count} in the ledger"));
         }
     }
+    let pending = app.wait(app.state().pending())?;
+    for id in &pending {
+        held.remove(id);
+    }
     for (id, found) in held {
         problems.push(format!("{found} chunks of document {id} are in the store and the ledger does not know it"));
     }
-    let pending = app.wait(app.state().pending())?;
-    if pending > 0 {
+    if !pending.is_empty() {
         problems.push(format!(
-            "{pending} documents were being written when a run was cut off: run `intramuros ingest` again"
+            "{} documents were being written when a run was cut off: run `intramuros ingest` again",
+            pending.len()
         ));
     }
     let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -125,18 +133,49 @@ fn verify(session: &Session, app: &App) -> anyhow::Result<()> {
     if problems.is_empty() { Ok(()) } else { bail!("store and ledger disagree in {} places", problems.len()) }
 }
 
+fn rebuild(session: &Session, app: &App) -> anyhow::Result<()> {
+    // Not `app.store()`: it refuses exactly the index that this command is for.
+    let store = app.open_store(app.config().store.kind)?;
+    // First the record: cut off after this, the next ingest writes every document again.
+    let documents = app.wait(app.state().forget_progress())?;
+    loop {
+        let points = store.export(&Caller::LocalAdministrator, None, PAGE)?;
+        if points.is_empty() {
+            break;
+        }
+        let ids: BTreeSet<DocumentId> = points.iter().map(|point| point.chunk.document_id).collect();
+        store.remove(&ids.into_iter().collect::<Vec<_>>())?;
+    }
+    store.flush()?;
+    app.wait(app.state().describe_index(store.info()?.index_id))?;
+    if session.json {
+        return output::json(&json!({ "documents": documents }));
+    }
+    println!("the store is empty; `intramuros ingest` brings {documents} documents in again");
+    Ok(())
+}
+
+/// A target may hold what an earlier migration brought there, and nothing else.
+fn check_target(from: &dyn VectorStore, target: &dyn VectorStore) -> anyhow::Result<()> {
+    all_points(target, &mut |points| {
+        for point in points {
+            let (id, at) = (point.chunk.document_id, point.chunk.position);
+            let own = from.chunks(&Caller::LocalAdministrator, id, at..at + 1)?;
+            if own.is_empty() {
+                bail!("the target holds chunks of other documents: empty it first, or name another `store.collection`");
+            }
+        }
+        Ok(())
+    })
+}
+
 fn migrate(session: &Session, app: &App, to: StoreKind) -> anyhow::Result<()> {
     let from = app.store()?;
     if app.config().store.kind == to {
         bail!("the configured store is already of this kind: nothing to move");
     }
     let target = app.open_store(to)?;
-    if target.info()?.chunks > 0 {
-        bail!(
-            "the target already holds {} chunks: empty it first, or name another `store.collection`",
-            target.info()?.chunks
-        );
-    }
+    check_target(from.as_ref(), target.as_ref())?;
     let total = from.info()?.chunks;
     let mut progress = Progress::counting(total, "chunks");
     all_points(from.as_ref(), &mut |points| {
@@ -151,6 +190,7 @@ fn migrate(session: &Session, app: &App, to: StoreKind) -> anyhow::Result<()> {
     if moved != total {
         bail!("{moved} of {total} chunks arrived; the configured store is as it was");
     }
+    app.wait(app.state().describe_index(target.info()?.index_id))?;
     let to = match to {
         StoreKind::Edge => "edge",
         StoreKind::Server => "server",

@@ -83,7 +83,7 @@ pub async fn ask(
     };
     let work = Work::begin(&server).await?;
     if stream {
-        return Ok(work.events(asked, move |heard| own_events(heard, &id)).into_response());
+        return Ok(work.events(asked, move |heard| own_events(heard, &id)));
     }
     Ok(Json(work.whole(asked).await?).into_response())
 }
@@ -150,13 +150,9 @@ impl Work {
     }
 
     /// The answer as events, in whatever form `shape` gives each piece.
-    pub fn events(
-        self,
-        asked: Asked,
-        shape: impl Fn(Heard<'_>) -> Vec<Event> + Send + 'static,
-    ) -> Sse<ReceiverStream<Result<Event, Infallible>>> {
+    pub fn events(self, asked: Asked, shape: impl Fn(Heard<'_>) -> Vec<Event> + Send + 'static) -> Response {
         // A reader that falls behind holds up its own answer, and only for as long as a slow client may take.
-        let (sender, receiver) = mpsc::channel(64);
+        let (sender, receiver) = mpsc::channel::<Result<Event, Infallible>>(64);
         tokio::task::spawn_blocking(move || {
             let server = self.server.clone();
             let patience = Duration::from_secs(server.app().config().server.slow_client_s);
@@ -186,7 +182,7 @@ impl Work {
                 }
             };
         });
-        Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())
+        Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response()
     }
 }
 

@@ -100,8 +100,8 @@ async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
     let status = if status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::BAD_REQUEST } else { status };
     let body = error_body(code, message, id, openai);
     let mut response = (status, axum::Json(body)).into_response();
-    if let Some(ApiError::Busy { retry_after_s }) = error.as_deref() {
-        response.headers_mut().insert(header::RETRY_AFTER, (*retry_after_s).into());
+    if let Some(seconds) = error.as_deref().and_then(ApiError::retry_after_s) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -36,7 +36,7 @@ struct Lane {
 pub struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
-    seconds: Family<Route, Histogram>,
+    seconds: Family<Route, Histogram, fn() -> Histogram>,
     waiting: Family<Lane, Gauge>,
     /// Tokens that the generator wrote, kept or not.
     pub completion_tokens: Counter,
@@ -51,12 +51,16 @@ struct Outcome {
     outcome: &'static str,
 }
 
+fn histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 2.0, 15))
+}
+
 impl Metrics {
     /// All of them at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("intramuros");
         let requests = Family::default();
-        let seconds = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 15)));
+        let seconds: Family<Route, Histogram, fn() -> Histogram> = Family::new_with_constructor(histogram);
         let waiting = Family::default();
         let (completion_tokens, prompt_tokens, answers) = (Counter::default(), Counter::default(), Family::default());
         registry.register("http_requests", "Requests by route and status", Family::clone(&requests));

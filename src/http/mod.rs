@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::app::App;
+use crate::auth::SignIns;
 use crate::error::ApiError;
 
 mod ask;
@@ -18,6 +19,7 @@ mod openai;
 mod router;
 pub mod search;
 mod serve;
+mod session;
 
 pub use limits::{Gate, Pass};
 pub use router::router;
@@ -32,6 +34,8 @@ pub struct Server {
     searches: Gate,
     /// Before answers.
     answers: Gate,
+    /// Before passwords.
+    sign_ins: SignIns,
     metrics: Metrics,
 }
 
@@ -48,6 +52,7 @@ impl Server {
         Ok(Arc::new(Self {
             searches: Gate::new(cores, settings.queue, 1),
             answers: Gate::new(settings.answers_at_once, settings.queue, 5),
+            sign_ins: SignIns::new().map_err(|error| ApiError::Internal(error.into()))?,
             metrics: Metrics::new(),
             app,
         }))
@@ -56,6 +61,11 @@ impl Server {
     /// The application.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// What keeps sign-ins in bounds.
+    pub fn sign_ins(&self) -> &SignIns {
+        &self.sign_ins
     }
 
     /// Does blocking work off the async threads, once the gate lets it in.

@@ -174,7 +174,7 @@ pub async fn chat(
     let work = Work::begin(&server).await?;
     if request.stream.unwrap_or(false) {
         let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
-        return Ok(work.events(asked, move |heard| chunk.events(heard, with_usage, &id)).into_response());
+        return Ok(work.events(asked, move |heard| chunk.events(heard, with_usage, &id)));
     }
     let answer = work.whole(asked).await?.answer;
     let usage = ChatUsage::from(&answer);

@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Shared, ask, conversations, envelope, metrics, openai, search};
+use super::{Shared, ask, conversations, envelope, metrics, openai, search, session};
 
 /// The description of the API; its paths come from the routes below.
 #[derive(OpenApi)]
@@ -24,6 +24,7 @@ use super::{Shared, ask, conversations, envelope, metrics, openai, search};
         (name = "ask", description = "Questions and searches"),
         (name = "documents", description = "Documents, and where they come from"),
         (name = "conversations", description = "Earlier questions and answers, and what people thought of them"),
+        (name = "session", description = "Who you are, and signing in and out of a browser"),
         (name = "openai", description = "For any OpenAI client"),
         (name = "operations", description = "Health and metrics")
     )
@@ -43,6 +44,7 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(openai::embeddings))
         .routes(routes!(openai::models))
         .routes(routes!(openai::model))
+        .routes(routes!(session::who, session::begin, session::end))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
     envelope::describe(&mut api);

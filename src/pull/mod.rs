@@ -38,8 +38,6 @@ pub struct PullRequest<'a> {
     pub models_dir: &'a Path,
     /// A directory tried first (`models.mirror`).
     pub mirror: Option<&'a Path>,
-    /// Whether only the mirror may be used.
-    pub offline: bool,
 }
 
 /// A model that is now installed.
@@ -208,20 +206,12 @@ pub(crate) fn pull_in(
     ways.extend(entry.sources.iter().map(Way::Source));
     for way in ways {
         let name = way.name(surroundings);
-        let result = match way {
-            Way::Source(_) if request.offline => Err(Trouble::Way("the configuration forbids network".to_owned())),
-            _ => {
-                progress.step(&format!("{}: trying {name}", entry.name));
-                way.fetch(&staging, surroundings)
-            }
-        };
-        match result {
+        progress.step(&format!("{}: trying {name}", entry.name));
+        match way.fetch(&staging, surroundings) {
             Ok(()) => return staging.install(&name),
             Err(Trouble::Fatal(error)) => return Err(error),
             Err(Trouble::Way(reason)) => {
-                if !request.offline {
-                    progress.step(&format!("{}: {name}: {reason}", entry.name));
-                }
+                progress.step(&format!("{}: {name}: {reason}", entry.name));
                 failures.push(Failure { way: name, reason });
             }
         }

@@ -75,7 +75,7 @@ impl Bench {
     fn pull(&self, mirror: Option<&str>, surroundings: &Surroundings) -> Result<Pulled, PullError> {
         let (models_dir, mirror) = (self.path("models"), mirror.map(|name| self.path(name)));
         let request =
-            PullRequest { entry: &self.entry, models_dir: &models_dir, mirror: mirror.as_deref(), offline: false };
+            PullRequest { entry: &self.entry, models_dir: &models_dir, mirror: mirror.as_deref() };
         pull_in(&request, surroundings, &())
     }
 
@@ -227,16 +227,6 @@ fn every_way_that_failed_is_named_with_its_reason() {
     }
     assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
     bench.assert_not_installed();
-}
-
-#[test]
-fn nothing_but_the_mirror_is_asked_when_the_network_is_forbidden() {
-    let bench = Bench::new();
-    bench.python("exit 0");
-    let models_dir = bench.path("models");
-    let request = PullRequest { entry: &bench.entry, models_dir: &models_dir, mirror: None, offline: true };
-    let error = pull_in(&request, &bench.surroundings(), &()).unwrap_err().to_string();
-    assert!(error.contains("forbids network") && !bench.path("asked").exists(), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::documents::principals;
+use super::documents::{MAY_READ, principals};
 use super::{State, StateError, from_json, now_ms, to_json};
 use crate::answer::Answer;
 
@@ -243,12 +243,10 @@ impl State {
         if documents.is_empty() {
             return Ok(true);
         }
-        let (readable,): (i64,) = sqlx::query_as(
-            "SELECT COUNT(*) FROM documents d WHERE d.id IN (SELECT value FROM json_each($2))
-                AND ($1 IS NULL OR (d.state = 'indexed' AND EXISTS (
-                    SELECT 1 FROM document_readers r WHERE r.document_id = d.id
-                        AND r.principal IN (SELECT value FROM json_each($1)))))",
-        )
+        let sql = format!(
+            "SELECT COUNT(*) FROM documents d WHERE d.id IN (SELECT value FROM json_each($2)) AND {MAY_READ}"
+        );
+        let (readable,): (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(principals(caller))
         .bind(to_json(documents))
         .fetch_one(&self.pool)

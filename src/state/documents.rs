@@ -56,11 +56,12 @@ impl DocumentRecord {
 
 /// A document's row is visible to the local administrator (`$1 IS NULL`), or when it is indexed and one of the caller's
 /// principals (a JSON array) is among its readers.
-const VISIBLE: &str = "SELECT d.id, d.source, d.path, d.uri, d.title, d.language, d.page_starts, d.readers, d.state, d.reason, d.chunks, d.updated_ms
-    FROM documents d
-    WHERE ($1 IS NULL OR (d.state = 'indexed' AND EXISTS (
+pub(super) const MAY_READ: &str = "($1 IS NULL OR (d.state = 'indexed' AND EXISTS (
         SELECT 1 FROM document_readers r WHERE r.document_id = d.id
             AND r.principal IN (SELECT value FROM json_each($1)))))";
+
+const COLUMNS: &str = "d.id, d.source, d.path, d.uri, d.title, d.language, d.page_starts, d.readers, d.state, d.reason,
+    d.chunks, d.updated_ms";
 
 type Row = (String, String, String, String, String, Option<String>, String, String, String, Option<String>, i64, i64);
 
@@ -112,10 +113,8 @@ impl State {
 
     /// The extracted text of a document that the caller may read.
     pub async fn document_text(&self, caller: &Caller, id: DocumentId) -> Result<Option<String>, StateError> {
-        if self.document(caller, id).await?.is_none() {
-            return Ok(None);
-        }
-        let row: Option<(String,)> = sqlx::query_as("SELECT text FROM document_texts WHERE document_id = $1")
+        let row: Option<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(visible_text("t.text")))
+            .bind(principals(caller))
             .bind(id.to_string())
             .fetch_optional(&self.pool)
             .await?;
@@ -129,11 +128,9 @@ impl State {
         id: DocumentId,
         range: Range<usize>,
     ) -> Result<Option<String>, StateError> {
-        if self.document(caller, id).await?.is_none() {
-            return Ok(None);
-        }
         let row: Option<(String,)> =
-            sqlx::query_as("SELECT substr(text, $2, $3) FROM document_texts WHERE document_id = $1")
+            sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4)")))
+                .bind(principals(caller))
                 .bind(id.to_string())
                 .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
                 .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
@@ -143,7 +140,14 @@ impl State {
     }
 }
 
-/// The filter with what follows it: the only two texts that are ever put together here are constants of this file.
+/// An expression over the text of document `$2`, in the same statement as the filter: rights cannot change between.
+fn visible_text(expression: &'static str) -> String {
+    format!(
+        "SELECT {expression} FROM documents d JOIN document_texts t ON t.document_id = d.id WHERE d.id = $2 AND {MAY_READ}"
+    )
+}
+
+/// The rows that the caller may read, and what follows: the texts put together here are constants of this file.
 fn visible(rest: &'static str) -> String {
-    format!("{VISIBLE} {rest}")
+    format!("SELECT {COLUMNS} FROM documents d WHERE {MAY_READ} {rest}")
 }

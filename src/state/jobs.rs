@@ -26,6 +26,9 @@ pub struct JobRecord {
     pub error: Option<String>,
 }
 
+/// Ended runs that are remembered.
+const KEPT: i64 = 1000;
+
 /// How a job ended.
 pub enum JobEnd<'a> {
     /// It went through; the report as JSON.
@@ -65,6 +68,12 @@ impl State {
             JobEnd::Interrupted(report) => ("interrupted", Some(report.to_string()), None),
             JobEnd::Failed(error) => ("failed", None, Some(error)),
         };
+        sqlx::query(
+            "DELETE FROM jobs WHERE finished_ms IS NOT NULL AND id NOT IN (SELECT id FROM jobs ORDER BY finished_ms DESC LIMIT $1)",
+        )
+        .bind(KEPT)
+        .execute(&self.pool)
+        .await?;
         sqlx::query("UPDATE jobs SET state = $2, finished_ms = $3, report = $4, error = $5 WHERE id = $1")
             .bind(id)
             .bind(state)

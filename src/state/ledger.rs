@@ -4,6 +4,7 @@ use intramuros_ingest::access::Acl;
 use intramuros_ingest::document::{ContentHash, Document, DocumentId};
 use intramuros_ingest::sync::{Known, KnownState, Settled};
 use sqlx::{Sqlite, Transaction};
+use uuid::Uuid;
 
 use super::{State, StateError, from_json, now_ms, to_json};
 
@@ -74,11 +75,49 @@ impl State {
         Ok(())
     }
 
+    /// The id of the index that the ledger describes; `None` before the first.
+    pub async fn described_index(&self) -> Result<Option<Uuid>, StateError> {
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT index_id FROM described_index").fetch_optional(&self.pool).await?;
+        row.map(|(id,)| id.parse().map_err(|_| StateError::Corrupt { field: "index id" })).transpose()
+    }
+
+    /// From now on the ledger describes this index.
+    pub async fn describe_index(&self, id: Uuid) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("DELETE FROM described_index").execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO described_index (index_id) VALUES ($1)")
+            .bind(id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Takes every document for not indexed: the next run of each source brings them in again. Returns how many.
+    pub async fn forget_progress(&self) -> Result<u64, StateError> {
+        let result = sqlx::query("UPDATE documents SET state = 'pending'").execute(&self.pool).await?;
+        Ok(result.rows_affected())
+    }
+
+    /// Names of the sources that documents come from.
+    pub async fn document_sources(&self) -> Result<Vec<String>, StateError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT DISTINCT source FROM documents ORDER BY source").fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+
+    /// Whether any document has a row.
+    pub async fn is_empty(&self) -> Result<bool, StateError> {
+        let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM documents LIMIT 1").fetch_optional(&self.pool).await?;
+        Ok(row.is_none())
+    }
+
     /// Rows of all sources that are not settled, for checks of consistency.
-    pub async fn pending(&self) -> Result<u64, StateError> {
-        let (count,): (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM documents WHERE state = 'pending'").fetch_one(&self.pool).await?;
-        Ok(count.unsigned_abs())
+    pub async fn pending(&self) -> Result<Vec<DocumentId>, StateError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT id FROM documents WHERE state = 'pending'").fetch_all(&self.pool).await?;
+        rows.into_iter().map(|(id,)| id.parse().map_err(|_| StateError::Corrupt { field: "document id" })).collect()
     }
 
     /// Chunks each indexed document should have, by id, for checks of consistency.

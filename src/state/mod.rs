@@ -1,4 +1,4 @@
-//! The state database: documents and their readers, sources, jobs. Embedded SQLite.
+//! The state database: documents and their readers, sources, jobs, people. Embedded SQLite.
 //!
 //! Invariant: a function that returns anything about documents to a person takes a [`Caller`] and filters in its query.
 //! The ledger functions, which only ingestion uses, stand apart in [`ledger`].
@@ -12,8 +12,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 pub mod conversations;
 pub mod documents;
 pub mod jobs;
+pub mod keys;
 pub mod ledger;
+pub mod sessions;
 pub mod sources;
+pub mod users;
 
 /// Each step brings a database from version N to N + 1. Steps are only ever added.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
@@ -59,8 +62,10 @@ pub enum StateError {
 
 impl From<sqlx::Error> for StateError {
     fn from(error: sqlx::Error) -> Self {
-        // 13 is SQLITE_FULL; see https://www.sqlite.org/rescode.html
-        let full = error.as_database_error().is_some_and(|e| e.code().is_some_and(|code| code == "13"));
+        // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where not even the log's index has room; see
+        // https://www.sqlite.org/rescode.html
+        let code = error.as_database_error().and_then(|error| error.code());
+        let full = code.is_some_and(|code| code == "13" || code == "4874");
         if full { Self::DiskFull } else { Self::Sql(error) }
     }
 }

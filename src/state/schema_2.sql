@@ -1,3 +1,8 @@
+-- The id of the index that `documents` describes, in one row.
+CREATE TABLE described_index (
+    index_id      TEXT NOT NULL
+);
+
 -- What the server adds: people and their keys, conversations, and jobs that wait their turn.
 CREATE TABLE users (
     name          TEXT PRIMARY KEY,

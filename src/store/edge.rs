@@ -54,6 +54,7 @@ const DOCUMENTS_IN_A_FILTER: usize = 1024;
 pub struct EdgeStore {
     directory: PathBuf,
     embedder: EmbedderIdentity,
+    id: Uuid,
     /// `None` only while the store is dropped.
     shard: Option<EdgeShard>,
     /// Held by every write and by the flush, which the engine does not allow to meet.
@@ -72,7 +73,7 @@ impl EdgeStore {
     pub fn open(directory: &Path, embedder: &EmbedderIdentity) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(|error| engine("create the index directory", &error))?;
         disk::check_free(directory, disk::OPEN_RESERVE)?;
-        identity::claim(directory, embedder)?;
+        let id = identity::claim(directory, embedder)?;
         match fs::remove_dir_all(directory.join(TEMPORARY_SEGMENTS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(engine("remove an unfinished optimisation", &error));
@@ -85,6 +86,7 @@ impl EdgeStore {
         let store = Self {
             directory: directory.to_owned(),
             embedder: embedder.clone(),
+            id,
             shard: Some(shard),
             writing: Mutex::new(()),
             maintaining: Mutex::new(()),
@@ -220,7 +222,7 @@ impl EdgeStore {
 impl VectorStore for EdgeStore {
     fn info(&self) -> Result<StoreInfo, StoreError> {
         let chunks = self.shard().info().points_count as u64;
-        Ok(StoreInfo { kind: "edge", embedder: self.embedder.clone(), chunks })
+        Ok(StoreInfo { kind: "edge", embedder: self.embedder.clone(), chunks, index_id: self.id })
     }
 
     fn put(&self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId, Language};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub mod bm25;
 pub mod edge;
@@ -34,14 +35,15 @@ pub trait VectorStore: Send + Sync {
     fn flush(&self) -> Result<(), StoreError>;
     /// Builds the indexes that make search fast, without blocking reads. Returns whether there was work.
     fn optimize(&self) -> Result<bool, StoreError>;
-    /// Both branches of the hybrid query in one request, each with its own scores, best first.
+    /// Both branches of the hybrid query, each with its own scores, best first. A server gets them in one request; the
+    /// embedded engine answers them one after the other.
     fn search(&self, caller: &Caller, query: &Query) -> Result<Branches, StoreError>;
     /// The chunks of a document at some positions, in order; empty where the caller may not read it.
     fn chunks(&self, caller: &Caller, id: DocumentId, positions: Range<u32>) -> Result<Vec<StoredChunk>, StoreError>;
     /// Dense vectors held of a document by the hash of the embedded text, so that sync need not make them again. No text.
     fn vectors(&self, id: DocumentId) -> Result<HashMap<ContentHash, Vec<f32>>, StoreError>;
     /// Whole points in the order of their ids, for migration and verification; only the local administrator gets any.
-    fn export(&self, caller: &Caller, after: Option<uuid::Uuid>, limit: usize) -> Result<Vec<Point>, StoreError>;
+    fn export(&self, caller: &Caller, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError>;
     /// Takes whole points from another store's [`VectorStore::export`].
     fn import(&self, points: &[Point]) -> Result<(), StoreError>;
 }
@@ -55,6 +57,8 @@ pub struct StoreInfo {
     pub embedder: EmbedderIdentity,
     /// Number of chunks.
     pub chunks: u64,
+    /// Made with the index and never again: tells it from every other one.
+    pub index_id: Uuid,
 }
 
 /// Which embedder made the vectors of a collection.
@@ -132,7 +136,7 @@ pub struct StoredChunk {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// [`DocumentId::chunk`].
-    pub id: uuid::Uuid,
+    pub id: Uuid,
     /// The payload.
     pub chunk: StoredChunk,
     /// Unit vector.

@@ -25,7 +25,7 @@ pub(super) enum FieldIndex {
     Integer,
 }
 
-/// The payload fields with an index: those that filters name.
+/// The payload fields with an index: those that filters name, and the source, by which a person may look into the store.
 pub(super) const INDEXED_FIELDS: [(&str, FieldIndex); 4] = [
     ("acl", FieldIndex::SearchedKeyword),
     ("document_id", FieldIndex::Keyword),

@@ -65,10 +65,13 @@ impl Default for ServerOptions {
 pub struct ServerStore {
     client: Qdrant,
     runtime: Handle,
+    /// As configured, with what may stand before its host.
+    given_url: String,
     /// As shown to people: without user name and password.
     url: String,
     collection: String,
     embedder: EmbedderIdentity,
+    id: Uuid,
 }
 
 impl ServerStore {
@@ -78,7 +81,7 @@ impl ServerStore {
     /// Where the server does not answer, is too old, or holds a collection that another embedder or program made.
     pub fn open(options: &ServerOptions, runtime: Handle, embedder: &EmbedderIdentity) -> Result<Self, StoreError> {
         let url = without_credentials(&options.url);
-        let unreachable = |error: &QdrantError| StoreError::Unreachable { url: url.clone(), reason: reason_of(error) };
+        let unreachable = |error: &QdrantError| StoreError::Unreachable { url: url.clone(), reason: reason_of(error, &options.url) };
         let mut builder = Qdrant::from_url(&options.url)
             .timeout(options.timeout)
             .connect_timeout(options.timeout.min(Duration::from_secs(5)))
@@ -91,8 +94,17 @@ impl ServerStore {
             let _context = runtime.enter();
             builder.build().map_err(|error| unreachable(&error))?
         };
-        let store = Self { client, runtime, url, collection: options.collection.clone(), embedder: embedder.clone() };
-        store.prepare_collection()?;
+        let given_url = options.url.clone();
+        let mut store = Self {
+            client,
+            runtime,
+            given_url,
+            url,
+            collection: options.collection.clone(),
+            embedder: embedder.clone(),
+            id: Uuid::nil(),
+        };
+        store.id = store.prepare_collection()?;
         Ok(store)
     }
 
@@ -121,9 +133,9 @@ impl ServerStore {
             _ => false,
         };
         if answered {
-            return StoreError::Engine { action, reason: reason_of(error) };
+            return StoreError::Engine { action, reason: reason_of(error, &self.given_url) };
         }
-        StoreError::Unreachable { url: self.url.clone(), reason: reason_of(error) }
+        StoreError::Unreachable { url: self.url.clone(), reason: reason_of(error, &self.given_url) }
     }
 
     fn upsert(&self, points: &[Point]) -> Result<(), StoreError> {
@@ -198,7 +210,7 @@ impl VectorStore for ServerStore {
     fn info(&self) -> Result<StoreInfo, StoreError> {
         let request = CountPointsBuilder::new(&self.collection).exact(true);
         let chunks = self.call("count chunks", self.client.count(request))?.result.map_or(0, |result| result.count);
-        Ok(StoreInfo { kind: "server", embedder: self.embedder.clone(), chunks })
+        Ok(StoreInfo { kind: "server", embedder: self.embedder.clone(), chunks, index_id: self.id })
     }
 
     fn put(&self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), StoreError> {
@@ -346,19 +358,21 @@ fn strong() -> WriteOrdering {
     WriteOrdering { r#type: WriteOrderingType::Strong.into() }
 }
 
-/// What the server or the connection said, without the headers of the answer.
-fn reason_of(error: &QdrantError) -> String {
+/// What the server or the connection said, without the headers of the answer and without the URL, which the client
+/// repeats and which may hold a password.
+fn reason_of(error: &QdrantError, given_url: &str) -> String {
     let reason = match error {
         QdrantError::ResponseError { status } | QdrantError::ResourceExhaustedError { status, .. } => {
             format!("{}: {}", status.code(), status.message())
         }
         other => other.to_string(),
     };
+    let reason = reason.replace(given_url.trim_end_matches('/'), &without_credentials(given_url));
     reason.chars().take(400).collect()
 }
 
 /// A URL without the user name and password that may stand before its host.
-fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let host_end = rest.find('/').unwrap_or(rest.len());
     match rest[..host_end].rfind('@') {

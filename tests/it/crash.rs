@@ -4,9 +4,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::harness::Scratch;
+use crate::harness::{Scratch, places};
 
 const KILLS: u64 = 20;
 /// Files that change before each run: enough work for most runs to be still going when they are killed.
@@ -42,10 +40,6 @@ fn text(number: u64, random: &mut SplitMix) -> String {
     text
 }
 
-fn verified(scratch: &Scratch) -> Value {
-    scratch.run(["--json", "store", "verify"]).assert_ok().json()
-}
-
 #[test]
 fn killed_twenty_times_the_index_equals_that_of_an_undisturbed_run() {
     let mut random = SplitMix(2026);
@@ -78,25 +72,17 @@ fn killed_twenty_times_the_index_equals_that_of_an_undisturbed_run() {
     }
     assert!(killed >= KILLS / 2, "only {killed} runs were still going when they were killed");
     scratch.ingest(&["--acl", "everyone"]);
-    let survived = verified(&scratch);
+    let survived = scratch.verified();
 
     let undisturbed = Scratch::new();
     let ran = undisturbed.run(["--json", "ingest", docs.to_str().unwrap(), "--acl", "everyone"]);
     ran.assert_ok();
-    let fresh = verified(&undisturbed);
+    let fresh = undisturbed.verified();
     assert!(fresh["chunks"].as_u64().unwrap() > 100, "{fresh}");
     assert_eq!(survived, fresh);
 
     // The digest leaves vectors out; the same question must find the same places with the same scores.
-    let hits = |scratch: &Scratch| scratch.search("requests reviewed within 17 working days", Some("group:legal"));
-    let (a, b) = (hits(&scratch), hits(&undisturbed));
-    let places = |hits: &Value| -> Vec<(String, u64, i64)> {
-        let hits = hits["hits"].as_array().unwrap();
-        let place = |hit: &Value| {
-            let score = (hit["score"].as_f64().unwrap() * 1000.0).round() as i64;
-            (hit["document_id"].as_str().unwrap().to_owned(), hit["start"].as_u64().unwrap(), score)
-        };
-        hits.iter().map(place).collect()
-    };
-    assert_eq!(places(&a), places(&b));
+    let question = "requests reviewed within 17 working days";
+    let hits = |scratch: &Scratch| places(&scratch.search(question, Some("group:legal")));
+    assert_eq!(hits(&scratch), hits(&undisturbed));
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 /// A scratch directory with `docs/` for files and `data/` for the index.
 pub struct Scratch {
     directory: tempfile::TempDir,
+    data: PathBuf,
 }
 
 /// What a command printed, and how it ended.
@@ -52,7 +53,18 @@ impl From<Output> for Ran {
 
 impl Scratch {
     pub fn new() -> Self {
-        let scratch = Self { directory: tempfile::tempdir().expect("a temporary directory") };
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        Self::of(directory, data)
+    }
+
+    /// With the index elsewhere.
+    pub fn with_data(data: PathBuf) -> Self {
+        Self::of(tempfile::tempdir().expect("a temporary directory"), data)
+    }
+
+    fn of(directory: tempfile::TempDir, data: PathBuf) -> Self {
+        let scratch = Self { directory, data };
         std::fs::create_dir(scratch.docs()).expect("docs");
         scratch
     }
@@ -66,7 +78,7 @@ impl Scratch {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.path().join("data")
+        self.data.clone()
     }
 
     /// Writes a file below `docs/`.
@@ -100,6 +112,11 @@ impl Scratch {
         self.run(args).assert_ok().json()["sources"][0].clone()
     }
 
+    /// The digest of the whole index, after a check that it agrees with the ledger.
+    pub fn verified(&self) -> Value {
+        self.run(["--json", "store", "verify"]).assert_ok().json()
+    }
+
     pub fn search(&self, question: &str, principals: Option<&str>) -> Value {
         self.ask_with("search", question, principals, &[])
     }
@@ -116,6 +133,17 @@ impl Scratch {
         args.extend(more);
         self.run(args).assert_ok().json()
     }
+}
+
+/// Document, start and score in thousandths of each hit: what two searches are compared by.
+pub fn places(found: &Value) -> Vec<(String, u64, i64)> {
+    let mut places = Vec::new();
+    for hit in found["hits"].as_array().expect("hits") {
+        let score = (hit["score"].as_f64().expect("a score") * 1000.0).round() as i64;
+        let document = hit["document_id"].as_str().expect("an id").to_owned();
+        places.push((document, hit["start"].as_u64().expect("a start"), score));
+    }
+    places
 }
 
 /// The repository's sample intranet.

@@ -3,8 +3,12 @@
 mod answers;
 mod bad_input;
 mod crash;
+mod full_disk;
 mod harness;
+mod http_rights;
 mod ingest;
 mod models;
 mod rights;
 mod serving;
+mod sessions;
+mod users;

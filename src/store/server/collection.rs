@@ -10,6 +10,7 @@ use qdrant_client::qdrant::{
     VectorsConfigBuilder,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{ServerStore, strong};
 use crate::store::point::{DENSE, FieldIndex, INDEXED_FIELDS, SPARSE, check_embedder};
@@ -23,13 +24,13 @@ const VERSION: u64 = 1;
 const ALREADY_EXISTS: i32 = 6;
 
 impl ServerStore {
-    /// Makes the collection where it is not there, and refuses one that is not this embedder's.
-    pub(super) fn prepare_collection(&self) -> Result<(), StoreError> {
+    /// Makes the collection where it is not there, and refuses one that is not this embedder's. Returns the id of the index.
+    pub(super) fn prepare_collection(&self) -> Result<Uuid, StoreError> {
         let exists = self.call("look for the collection", self.client.collection_exists(&self.collection))?;
         if !exists {
             self.create_collection()?;
         }
-        let found = self.identity()?;
+        let (found, id) = self.identity()?;
         check_embedder(&found, &self.embedder)?;
         for (field, index) in INDEXED_FIELDS {
             let keyword = |graph| KeywordIndexParamsBuilder::default().enable_hnsw(graph).build().into();
@@ -47,7 +48,7 @@ impl ServerStore {
                 .ordering(strong());
             self.call("index a payload field", self.client.create_field_index(request))?;
         }
-        Ok(())
+        Ok(id)
     }
 
     fn create_collection(&self) -> Result<(), StoreError> {
@@ -59,6 +60,7 @@ impl ServerStore {
         let identity = json!({
             "version": VERSION,
             "embedder": { "name": self.embedder.name, "dimensions": self.embedder.dimensions },
+            "index_id": Uuid::new_v4(),
         });
         let metadata = HashMap::from([(METADATA.to_owned(), identity)]);
         let request = CreateCollectionBuilder::new(&self.collection)
@@ -73,8 +75,8 @@ impl ServerStore {
         }
     }
 
-    /// The identity in the collection's metadata.
-    fn identity(&self) -> Result<EmbedderIdentity, StoreError> {
+    /// The identity in the collection's metadata: the embedder's and the index's own.
+    fn identity(&self) -> Result<(EmbedderIdentity, Uuid), StoreError> {
         let info = self.call("read the collection", self.client.collection_info(&self.collection))?;
         let metadata = info.result.and_then(|info| info.config).map(|config| config.metadata).unwrap_or_default();
         let Some(identity) = metadata.get(METADATA) else {
@@ -86,8 +88,11 @@ impl ServerStore {
         if identity["version"].as_u64() != Some(VERSION) {
             return Err(self.foreign("has a layout that this version does not know"));
         }
-        serde_json::from_value(identity["embedder"].clone())
-            .map_err(|_| self.foreign("does not say which embedder made it"))
+        let embedder = serde_json::from_value(identity["embedder"].clone())
+            .map_err(|_| self.foreign("does not say which embedder made it"))?;
+        let id = serde_json::from_value(identity["index_id"].clone())
+            .map_err(|_| self.foreign("has no id of its own: remove it and index again"))?;
+        Ok((embedder, id))
     }
 
     fn foreign(&self, what: &str) -> StoreError {
