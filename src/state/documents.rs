@@ -79,6 +79,11 @@ pub struct Original {
 }
 
 impl DocumentRecord {
+    /// The first character of each page, for paged formats.
+    pub fn page_starts(&self) -> &[usize] {
+        &self.page_starts
+    }
+
     /// The 1-based page of a character offset, for paged formats.
     pub fn page_at(&self, offset: usize) -> Option<u32> {
         let begun = self.page_starts.partition_point(|&start| start <= offset);
