@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
 use intramuros_models::{Embedder, Generator, ModelError, weights};
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
@@ -18,7 +17,8 @@ use crate::retrieve::Retriever;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
-use crate::store::{EmbedderIdentity, StoreError, StoredChunk, VectorStore};
+use crate::store::{EmbedderIdentity, StoreError, StoreInfo, StoredChunk, VectorStore};
+use crate::uploads::Uploads;
 
 /// An open data directory with all that works on it. Dropping it releases the directory.
 pub struct App {
@@ -26,10 +26,12 @@ pub struct App {
     data_dir: PathBuf,
     catalog: Catalog,
     state: State,
+    uploads: Uploads,
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
     store: OnceLock<Arc<dyn VectorStore>>,
+    changing: Mutex<()>,
     // Dropped in this order: the room is set aside again when store and state are closed, then the lock goes.
     _reserve: Reserve,
     _lock: DataLock,
@@ -92,15 +94,18 @@ impl App {
         let named = |error| with_directory(error, &data_dir);
         let state = runtime.block_on(State::open(&data_dir.join("state.sqlite"))).map_err(named)?;
         runtime.block_on(state.settle_abandoned_jobs()).map_err(named)?;
+        let uploads = Uploads::open(&data_dir).map_err(in_directory)?;
         Ok(Self {
             config,
             data_dir,
             catalog,
             state,
+            uploads,
             runtime,
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
             store: OnceLock::new(),
+            changing: Mutex::new(()),
             _reserve: reserve,
             _lock: lock,
         })
@@ -124,6 +129,21 @@ impl App {
     /// The state database.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The files that came over HTTP.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// The right to change the index, of which there is one, unless somebody has it now. [`crate::index`] takes it.
+    pub fn try_change(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.changing.try_lock() {
+            Ok(right) => Some(right),
+            // Whoever panicked left what a crash leaves, and the next pass brings that in order.
+            Err(TryLockError::Poisoned(right)) => Some(right.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// A failure of the state database with the directory named where its disk is full.
@@ -164,17 +184,19 @@ impl App {
             return Ok(store);
         }
         let store = self.open_store(self.config.store.kind)?;
-        self.check_described(store.info()?.index_id)?;
+        self.check_described(&store.info()?)?;
         Ok(self.store.get_or_init(|| store))
     }
 
     /// An index that the record of documents does not describe holds other documents, or older rights.
-    fn check_described(&self, index: Uuid) -> Result<(), AppError> {
-        match self.wait(self.state.described_index())? {
-            Some(described) if described == index => Ok(()),
-            Some(_) if !self.wait(self.state.is_empty())? => Err(AppError::OtherIndex),
-            _ => Ok(self.wait(self.state.describe_index(index))?),
+    fn check_described(&self, index: &StoreInfo) -> Result<(), AppError> {
+        if self.wait(self.state.described_index())? == Some(index.index_id) {
+            return Ok(());
         }
+        if index.chunks > 0 || !self.wait(self.state.is_empty())? {
+            return Err(AppError::OtherIndex);
+        }
+        Ok(self.wait(self.state.describe_index(index.index_id))?)
     }
 
     /// Opens a store of this kind, whatever the configuration says: for moving from one to the other.

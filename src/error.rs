@@ -24,6 +24,9 @@ pub enum ApiError {
     /// 401: nobody known asks.
     #[error("sign in, or send an API key: `Authorization: Bearer KEY`")]
     Unauthorized,
+    /// 401: no such name with this password; which of them is wrong is not said.
+    #[error("the name or the password is wrong")]
+    WrongPassword,
     /// 403: somebody known asks for what only another role may do.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -40,6 +43,12 @@ pub enum ApiError {
     #[error("too many requests are waiting: try again in {retry_after_s} s")]
     Busy {
         /// Seconds after which a place is likely.
+        retry_after_s: u64,
+    },
+    /// 429: too many sign-ins failed.
+    #[error("too many failed sign-ins: try again in {retry_after_s} s")]
+    Throttled {
+        /// Seconds after which another one is looked at.
         retry_after_s: u64,
     },
     /// 503: something that it needs is not there now.
@@ -63,12 +72,12 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::WrongPassword => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } | Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -78,6 +87,14 @@ impl ApiError {
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
         code_of(self.status())
+    }
+
+    /// When to try again, in seconds, for `Retry-After`.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Busy { retry_after_s } | Self::Throttled { retry_after_s } => Some(*retry_after_s),
+            _ => None,
+        }
     }
 
     /// What only the log may hold.
@@ -127,7 +144,8 @@ impl From<StateError> for ApiError {
     }
 }
 
-const DISK_FULL: &str = "the server's disk is full; nothing acknowledged is lost";
+/// What clients are told where the disk is full.
+pub const DISK_FULL: &str = "the server's disk is full; nothing acknowledged is lost";
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {

@@ -4,6 +4,7 @@ use anyhow::bail;
 use serde_json::json;
 
 use super::{Session, output};
+use crate::local::{ListJobs, ShowJob};
 use crate::state::jobs::JobRecord;
 
 #[derive(clap::Args)]
@@ -16,14 +17,14 @@ pub struct Args {
 }
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
-    let app = session.app("jobs")?;
+    let engine = session.engine("jobs")?;
     if let Some(id) = &args.id {
-        let Some(job) = app.wait(app.state().job(id))? else {
+        let Some(job) = engine.get(ShowJob { id: id.clone() })? else {
             bail!("no job `{id}`; `intramuros jobs` lists them");
         };
         return if session.json { output::json(&job) } else { show(&job) };
     }
-    let jobs = app.wait(app.state().jobs(args.limit))?;
+    let jobs = engine.get(ListJobs { limit: args.limit })?;
     if session.json {
         return output::json(&json!({ "jobs": jobs }));
     }
@@ -36,11 +37,17 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 }
 
 fn seconds(job: &JobRecord) -> String {
-    job.finished_ms.map_or(String::new(), |end| format!("{:.1} s", (end - job.started_ms) as f64 / 1000.0))
+    match (job.started_ms, job.finished_ms) {
+        (Some(start), Some(end)) => format!("{:.1} s", (end - start) as f64 / 1000.0),
+        _ => String::new(),
+    }
 }
 
 fn show(job: &JobRecord) -> anyhow::Result<()> {
-    println!("job {} ({}): {} {}", job.job_id, job.kind, job.state, seconds(job));
+    println!("job {} ({} of {}): {} {}", job.job_id, job.kind, output::printable(&job.source), job.state, seconds(job));
+    if let Some(user) = &job.requested_by {
+        println!("asked for by {}", output::printable(user));
+    }
     if let Some(report) = &job.report {
         let report: intramuros_ingest::sync::SyncReport = serde_json::from_value(report.clone())?;
         print!("{report}");

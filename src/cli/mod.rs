@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use intramuros_ingest::access::{Acl, Caller};
+use intramuros_ingest::access::Acl;
 
+use crate::accounts::{self, AccountCommand, AccountReply};
 use crate::app::App;
 use crate::config::Config;
 use crate::index::READER_COMMAND;
+use crate::local::Engine;
 
 mod ask;
 mod bench;
@@ -19,13 +21,16 @@ mod demo;
 mod doctor;
 mod documents;
 mod eval;
+mod group;
 mod ingest;
 mod jobs;
+mod key;
 mod models;
 mod output;
 mod search;
 mod serve;
 mod store;
+mod user;
 
 /// Ask your company's documents, on your company's hardware.
 #[derive(Parser)]
@@ -79,6 +84,12 @@ enum Command {
     Documents(documents::Args),
     /// Show ingest runs
     Jobs(jobs::Args),
+    /// Create, list and delete the people who sign in, with their passwords and roles
+    User(user::Args),
+    /// Say who is in which group; groups are what documents' readers name
+    Group(group::Args),
+    /// Create, list and revoke the keys that programs use
+    Key(key::Args),
     /// Describe, check and move the vector store
     Store(store::Args),
     /// Measure retrieval and answers over DIR/docs and DIR/questions.jsonl
@@ -100,15 +111,6 @@ struct As {
     principals: Option<Acl>,
 }
 
-impl As {
-    fn caller(&self) -> Caller {
-        match &self.principals {
-            None => Caller::LocalAdministrator,
-            Some(principals) => Caller::new(principals.readers().cloned()),
-        }
-    }
-}
-
 /// What every command gets.
 struct Session {
     config: Config,
@@ -117,8 +119,20 @@ struct Session {
 }
 
 impl Session {
+    /// For what a running server can do in place of this process.
+    fn engine(&self, command: &str) -> anyhow::Result<Engine> {
+        Ok(Engine::open(self.config.clone(), command, self.runtime.handle().clone())?)
+    }
+
+    /// For what needs the data directory for itself.
     fn app(&self, command: &str) -> anyhow::Result<App> {
         Ok(App::open(self.config.clone(), command, self.runtime.handle().clone())?)
+    }
+
+    /// Does something with users, groups or keys.
+    fn accounts(&self, command: &AccountCommand) -> anyhow::Result<AccountReply> {
+        let app = self.app("accounts")?;
+        Ok(app.wait(accounts::execute(app.state(), command))?)
     }
 }
 
@@ -164,6 +178,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Models(args) => models::run(&context, &args),
         Command::Documents(args) => documents::run(&context, &args),
         Command::Jobs(args) => jobs::run(&context, &args),
+        Command::User(args) => user::run(&context, &args),
+        Command::Group(args) => group::run(&context, &args),
+        Command::Key(args) => key::run(&context, &args),
         Command::Store(args) => store::run(&context, &args),
         Command::Eval(args) => eval::run(context, &args),
         Command::Bench(args) => bench::run(&context, &args),

@@ -24,6 +24,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
+/// Marks a response whose body stays as it is although its status is an error's.
+#[derive(Clone, Copy, Debug)]
+pub struct AsIs;
+
 /// The body of every error of `/api/v1`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
@@ -82,7 +86,7 @@ async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
     let status = response.status();
     let (mut parts, body) = response.into_parts();
     let is_page = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if is_page {
+    if is_page || parts.extensions.get::<AsIs>().is_some() {
         return Response::from_parts(parts, body);
     }
     let error = parts.extensions.remove::<Arc<ApiError>>();
@@ -100,8 +104,8 @@ async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
     let status = if status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::BAD_REQUEST } else { status };
     let body = error_body(code, message, id, openai);
     let mut response = (status, axum::Json(body)).into_response();
-    if let Some(ApiError::Busy { retry_after_s }) = error.as_deref() {
-        response.headers_mut().insert(header::RETRY_AFTER, (*retry_after_s).into());
+    if let Some(seconds) = error.as_deref().and_then(ApiError::retry_after_s) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -9,7 +9,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Shared, ask, conversations, envelope, metrics, openai, search};
+use super::{
+    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, search, session, sources, upload,
+};
 
 /// The description of the API; its paths come from the routes below.
 #[derive(OpenApi)]
@@ -24,6 +26,7 @@ use super::{Shared, ask, conversations, envelope, metrics, openai, search};
         (name = "ask", description = "Questions and searches"),
         (name = "documents", description = "Documents, and where they come from"),
         (name = "conversations", description = "Earlier questions and answers, and what people thought of them"),
+        (name = "session", description = "Who you are, and signing in and out of a browser"),
         (name = "openai", description = "For any OpenAI client"),
         (name = "operations", description = "Health and metrics")
     )
@@ -43,6 +46,19 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(openai::embeddings))
         .routes(routes!(openai::models))
         .routes(routes!(openai::model))
+        .routes(routes!(documents::list))
+        .routes(routes!(upload::upload))
+        .routes(routes!(documents::get, documents::delete))
+        .routes(routes!(documents::text))
+        .routes(routes!(original::original))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::sync))
+        .routes(routes!(sources::jobs))
+        .routes(routes!(sources::job))
+        .routes(routes!(sources::cancel))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(session::who, session::begin, session::end))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
     envelope::describe(&mut api);

@@ -1,4 +1,4 @@
-//! The state database: documents and their readers, sources, jobs. Embedded SQLite.
+//! The state database: documents and their readers, sources, jobs, people. Embedded SQLite.
 //!
 //! Invariant: a function that returns anything about documents to a person takes a [`Caller`] and filters in its query.
 //! The ledger functions, which only ingestion uses, stand apart in [`ledger`].
@@ -12,8 +12,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 pub mod conversations;
 pub mod documents;
 pub mod jobs;
+pub mod keys;
 pub mod ledger;
+pub mod sessions;
 pub mod sources;
+pub mod users;
 
 /// Each step brings a database from version N to N + 1. Steps are only ever added.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];

@@ -158,7 +158,7 @@ impl Drop for Serving {
     }
 }
 
-fn reply(outcome: Result<Response<ureq::Body>, ureq::Error>) -> Reply {
+pub fn reply(outcome: Result<Response<ureq::Body>, ureq::Error>) -> Reply {
     let response = outcome.expect("an answer of the server");
     let status = response.status().as_u16();
     let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

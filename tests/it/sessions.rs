@@ -1,0 +1,116 @@
+//! Signing in over HTTP, and what stops working at once.
+
+use serde_json::{Value, json};
+use ureq::Agent;
+
+use crate::harness::Scratch;
+use crate::serving::{Reply, reply};
+
+/// A browser as far as sessions go: it keeps its cookie and knows its token.
+struct Browser<'a> {
+    base: &'a str,
+    agent: Agent,
+    cookie: String,
+    token: String,
+}
+
+impl<'a> Browser<'a> {
+    fn new(base: &'a str) -> Self {
+        let agent = Agent::config_builder().http_status_as_error(false).build().into();
+        Self { base, agent, cookie: String::new(), token: String::new() }
+    }
+
+    fn sign_in(&mut self, user: &str, password: &str) -> Reply {
+        let request = self.agent.post(format!("{}/api/v1/session", self.base));
+        let came = reply(request.send_json(json!({ "user": user, "password": password })));
+        if came.status == 200 {
+            let set = came.header("set-cookie").expect("a cookie");
+            self.cookie = set.split(';').next().expect("its value").to_owned();
+            self.token = came.json()["csrf_token"].as_str().expect("a token").to_owned();
+        }
+        came
+    }
+
+    fn who(&self) -> Reply {
+        let request = self.agent.get(format!("{}/api/v1/session", self.base)).header("cookie", &self.cookie);
+        reply(request.call())
+    }
+
+    fn post(&self, path: &str, body: &Value, more: &[(&str, &str)]) -> Reply {
+        let mut request = self.agent.post(format!("{}{path}", self.base)).header("cookie", &self.cookie);
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        reply(request.send_json(body))
+    }
+
+    fn sign_out(&self) -> Reply {
+        let request = self.agent.delete(format!("{}/api/v1/session", self.base));
+        reply(request.header("cookie", &self.cookie).header("x-csrf-token", &self.token).call())
+    }
+}
+
+#[test]
+fn a_person_signs_in_asks_and_signs_out() {
+    let scratch = Scratch::new();
+    scratch.run_with_input(&["user", "create", "ana", "--password-stdin"], "three words together").assert_ok();
+    scratch.run(["group", "add", "legal", "ana"]).assert_ok();
+    let key = scratch.key("ana", &[], "member");
+    let server = scratch.serve();
+
+    let unknown = server.get_unknown("/api/v1/session").expect(401);
+    assert_eq!(unknown.json()["code"], "unauthorized");
+    assert_eq!(unknown.header("www-authenticate"), Some("Bearer"));
+    let by_key = server.get("/api/v1/session", &key).expect(200).json();
+    assert_eq!(
+        by_key,
+        json!({ "user": "ana", "role": "member", "groups": ["legal"], "csrf_token": null, "expires_ms": null })
+    );
+    server.delete("/api/v1/session", &key).expect(400);
+
+    let mut browser = Browser::new(&server.base);
+    let wrong = browser.sign_in("ana", "three words apart").expect(401);
+    let nobody = browser.sign_in("nobody", "three words apart").expect(401);
+    assert_eq!(wrong.json()["message"], "the name or the password is wrong");
+    assert_eq!(wrong.json()["message"], nobody.json()["message"]);
+
+    let signed_in = browser.sign_in("ana", "three words together").expect(200);
+    let cookie = signed_in.header("set-cookie").unwrap();
+    for part in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert_eq!(browser.who().expect(200).json(), signed_in.json());
+
+    let conversation = json!({ "title": "Leases" });
+    let path = "/api/v1/conversations";
+    browser.post(path, &conversation, &[]).expect(403);
+    browser.post(path, &conversation, &[("x-csrf-token", "guessed")]).expect(403);
+    let token = browser.token.clone();
+    let own = ("x-csrf-token", token.as_str());
+    browser.post(path, &conversation, &[own, ("origin", "https://evil.example")]).expect(403);
+    browser.post(path, &conversation, &[own, ("origin", &server.base)]).expect(201);
+
+    let gone = browser.sign_out().expect(204);
+    assert!(gone.header("set-cookie").unwrap().contains("Max-Age=0"));
+    browser.who().expect(401);
+    browser.sign_out().expect(401);
+    assert!(server.stop(), "the server ended badly");
+}
+
+#[test]
+fn guessing_waits() {
+    let scratch = Scratch::new();
+    scratch.run_with_input(&["user", "create", "ana", "--password-stdin"], "three words together").assert_ok();
+    let server = scratch.serve();
+    let mut browser = Browser::new(&server.base);
+    for name in ["ana", "nobody"] {
+        for _ in 0..5 {
+            browser.sign_in(name, "a guess that is wrong").expect(401);
+        }
+        let throttled = browser.sign_in(name, "three words together").expect(429);
+        let seconds: u64 = throttled.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=2).contains(&seconds), "{seconds}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    browser.sign_in("ana", "three words together").expect(200);
+}
