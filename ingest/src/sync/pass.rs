@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::compare::{is_wider, readers_of, take_gone};
-use super::group::{self, Member, Model, Put, Write, pending};
+use super::group::{self, Member, Model, Put, Vectors, Write, pending};
 use super::prepare::{Outcome, Prepared, Preparer, Ready, Shared};
 use super::queue::{Queue, StopOnDrop};
 use super::{ChunkSink, Embed, Known, KnownState, Listed, Ports, Readers, Settled, Status};
@@ -15,14 +15,15 @@ use crate::document::{ContentHash, Document, DocumentId, SourceItem};
 use crate::source::{Listing, ReadError, Source};
 
 /// Rows that rights changes and deletions settle at a time.
-const ROWS_AT_A_TIME: usize = 500;
+pub(super) const ROWS_AT_A_TIME: usize = 500;
 
-/// Brings the index in step with a source, in this order: readers that changed, documents that are gone, then file
-/// after file in the order of paths. So what someone may no longer read is closed first, whatever follows.
+/// Brings the index in step with a source, in this order: documents that are gone are deleted, or closed where they may
+/// have moved; readers that changed, the narrowed ones first; then file after file in the order of paths. So what someone
+/// may no longer read is closed before any file is read, whatever follows.
 ///
 /// # Errors
-/// When the source cannot be listed, lists nothing although the index holds documents of it, or a port fails. What was
-/// committed until then is kept.
+/// When the source cannot be listed, lists nothing although the index holds documents of it, or a port fails; an embedder
+/// that fails on one document and not on others is no failure of the pass. What was committed until then is kept.
 pub fn run(
     source: &dyn Source,
     ports: Ports<'_>,
@@ -67,6 +68,7 @@ pub fn run(
         group: Vec::new(),
         group_chunks: 0,
         settled: Vec::new(),
+        settled_bytes: 0,
         last_commit: Instant::now(),
     };
     let outcome = pass.everything(&mut known, gone, &readers);
@@ -97,26 +99,28 @@ fn report_listing(report: &mut SyncReport, listing: &Listing) {
 }
 
 /// The state of one pass.
-struct Pass<'a> {
-    source: &'a dyn Source,
+pub(super) struct Pass<'a> {
+    pub(super) source: &'a dyn Source,
     embed: &'a dyn Embed,
-    sink: &'a mut dyn ChunkSink,
-    options: &'a SyncOptions,
+    pub(super) sink: &'a mut dyn ChunkSink,
+    pub(super) options: &'a SyncOptions,
     events: &'a mut dyn FnMut(SyncEvent<'_>),
-    items: &'a [SourceItem],
+    pub(super) items: &'a [SourceItem],
     pipeline: String,
     /// How the pipeline of rows begins whose vectors are of the same model.
     reusable: String,
-    report: SyncReport,
+    pub(super) report: SyncReport,
     /// Items whose readers were changed and that have not been gone through yet.
     rights: HashSet<usize>,
     /// Rows whose files are gone and whose content stands at a new place, by content.
-    moves: BTreeMap<ContentHash, VecDeque<Known>>,
+    pub(super) moves: BTreeMap<ContentHash, VecDeque<Known>>,
     /// What is to be written next; nothing of it is begun.
     group: Vec<Member>,
     group_chunks: usize,
     /// What is written and not yet committed.
-    settled: Vec<Settled>,
+    pub(super) settled: Vec<Settled>,
+    /// Bytes of text of the documents in it.
+    settled_bytes: u64,
     last_commit: Instant,
 }
 
@@ -124,11 +128,18 @@ impl Pass<'_> {
     fn everything(
         &mut self,
         known: &mut HashMap<String, Known>,
-        gone: Vec<Known>,
+        mut gone: Vec<Known>,
         readers: &Readers<'_>,
     ) -> Result<(), SyncError> {
+        let arrived = if gone.is_empty() { Vec::new() } else { self.arrived(known) };
+        if arrived.is_empty() {
+            // Nothing can have moved.
+            self.delete(std::mem::take(&mut gone))?;
+        } else {
+            self.close(&mut gone)?;
+        }
         self.change_readers(known)?;
-        self.remove_gone(known, gone)?;
+        self.remove_gone(&arrived, gone)?;
         if !self.cancelled() {
             self.go_through(known, readers)?;
         }
@@ -142,7 +153,7 @@ impl Pass<'_> {
     }
 
     /// Whether to stop; once so, the report says it.
-    fn cancelled(&mut self) -> bool {
+    pub(super) fn cancelled(&mut self) -> bool {
         let cancelled = self.options.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed));
         self.report.interrupted |= cancelled;
         cancelled
@@ -193,45 +204,6 @@ impl Pass<'_> {
         self.commit()
     }
 
-    /// Deletes what is gone, but for what may have moved: its vectors will be of use.
-    fn remove_gone(&mut self, known: &HashMap<String, Known>, gone: Vec<Known>) -> Result<(), SyncError> {
-        let mut arrived = HashSet::new();
-        for item in self.items.iter().filter(|item| !gone.is_empty() && !known.contains_key(&item.path)) {
-            if self.cancelled() {
-                return Ok(());
-            }
-            if let Ok(bytes) = self.source.read(item) {
-                arrived.insert(ContentHash::of(&bytes));
-            }
-        }
-        let mut deleted = Vec::new();
-        for row in gone {
-            if row.state == KnownState::Indexed && arrived.contains(&row.content_hash) {
-                self.moves.entry(row.content_hash.clone()).or_default().push_back(row);
-            } else {
-                deleted.push(row);
-            }
-        }
-        self.delete(deleted)
-    }
-
-    fn delete(&mut self, rows: Vec<Known>) -> Result<(), SyncError> {
-        for batch in rows.chunks(ROWS_AT_A_TIME) {
-            if self.cancelled() {
-                break;
-            }
-            let begun: Vec<Known> = batch.iter().map(pending).collect();
-            self.sink.begin(&begun, self.source.name()).map_err(SyncError::Sink)?;
-            for row in batch {
-                self.sink.remove(row.id).map_err(SyncError::Sink)?;
-                self.settled.push(Settled::Gone(row.id));
-                self.report.count(Status::Deleted);
-            }
-            self.commit()?;
-        }
-        Ok(())
-    }
-
     /// Goes through all files, in order: threads read and understand them, this one embeds and writes.
     fn go_through(&mut self, known: &HashMap<String, Known>, readers: &Readers<'_>) -> Result<(), SyncError> {
         let (items, pipeline) = (self.items, self.pipeline.clone());
@@ -280,7 +252,12 @@ impl Pass<'_> {
             Outcome::NotRead(error) if row.is_some() => self.fail(i, error.to_string()),
             Outcome::NotRead(error) => self.set_failed(i, row, unread(), error.to_string()),
             Outcome::Stopped(hash, reason) => match row {
-                Some(row) if row.state == KnownState::Indexed && row.content_hash == hash => self.fail(i, reason),
+                // What is indexed stays, unless it is of another model.
+                Some(row) if row.state == KnownState::Indexed && row.pipeline.starts_with(&self.reusable) => {
+                    let changed = row.content_hash != hash;
+                    let kept = if changed { "; until then the index keeps its text as it was before" } else { "" };
+                    self.fail(i, reason + kept);
+                }
                 _ => self.set_failed(i, row, unread(), reason),
             },
             Outcome::Failed(hash, reason) => self.set_failed(i, row, hash, reason),
@@ -364,13 +341,53 @@ impl Pass<'_> {
         if group.is_empty() {
             return Ok(());
         }
+        match self.vectors(&group) {
+            Ok(Some(vectors)) => self.write(group, vectors),
+            Ok(None) => Ok(()),
+            Err(SyncError::Embed(_)) => self.write_singly(group),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes each of a group by itself, after the model failed on the group. What it fails on even so is listed as
+    /// failed and tried again each time.
+    fn write_singly(&mut self, group: Vec<Member>) -> Result<(), SyncError> {
+        for member in group {
+            let member = [member];
+            match self.vectors(&member) {
+                Ok(Some(vectors)) => self.write(member.into(), vectors)?,
+                Ok(None) => return Ok(()),
+                Err(SyncError::Embed(error)) => {
+                    // A model that fails on anything is no fault of the document.
+                    if self.embed.embed(&["a"]).is_err() {
+                        return Err(SyncError::Embed(error));
+                    }
+                    let [Member { item, write }] = member;
+                    let Write::Put(put) = write else { return Err(SyncError::Embed(error)) };
+                    if let Some(from) = put.moved_from {
+                        self.moves.entry(from.content_hash.clone()).or_default().push_back(from);
+                    }
+                    let reason = format!("the model cannot embed it: {error}");
+                    self.set_failed(item, put.before.as_ref(), ContentHash(String::new()), reason);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The vectors of a group; `None` once cancelled.
+    fn vectors(&mut self, group: &[Member]) -> Result<Option<Vectors>, SyncError> {
         let model = Model { embed: self.embed, batch: self.options.embed_batch, reusable: &self.reusable };
         let cancel = self.options.cancel.as_deref();
-        let vectors = group::vectors(&group, self.sink, &model, &mut |texts| {
+        group::vectors(group, self.sink, &model, &mut |texts| {
             (self.events)(SyncEvent::Embedded { texts });
             !cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
-        })?;
-        let Some(vectors) = vectors else { return Ok(()) };
+        })
+    }
+
+    /// Writes a group to the index and commits where that is due.
+    fn write(&mut self, group: Vec<Member>, vectors: Vectors) -> Result<(), SyncError> {
         let rows: Vec<Known> = group.iter().flat_map(|member| member.rows_to_begin(&self.reusable)).collect();
         self.sink.begin(&rows, self.source.name()).map_err(SyncError::Sink)?;
         let mut of_documents = vectors.of_documents.iter();
@@ -384,8 +401,10 @@ impl Pass<'_> {
         }
         self.report.embedded += vectors.embedded;
         self.report.reused += vectors.reused;
-        let due = self.last_commit.elapsed() >= self.options.commit_every;
-        if due || self.settled.len() >= self.options.commit_documents { self.commit() } else { Ok(()) }
+        let due = self.last_commit.elapsed() >= self.options.commit_every
+            || self.settled.len() >= self.options.commit_documents
+            || self.settled_bytes >= self.options.commit_bytes;
+        if due { self.commit() } else { Ok(()) }
     }
 
     /// Counts and tells what was written.
@@ -394,6 +413,7 @@ impl Pass<'_> {
         match member.write {
             Write::Put(put) => {
                 self.report.chunks += put.chunks.len() as u64;
+                self.settled_bytes += put.document.text.len() as u64;
                 let path = &self.items[i].path;
                 self.report.warnings.extend(put.warnings.iter().map(|warning| format!("{path}: {warning}")));
                 self.done(i, put.status);
@@ -420,8 +440,9 @@ impl Pass<'_> {
         (self.events)(SyncEvent::Done { path: &item.path, status, bytes: item.size });
     }
 
-    fn commit(&mut self) -> Result<(), SyncError> {
+    pub(super) fn commit(&mut self) -> Result<(), SyncError> {
         self.last_commit = Instant::now();
+        self.settled_bytes = 0;
         if self.settled.is_empty() {
             return Ok(());
         }
