@@ -83,7 +83,7 @@ pub struct JobsQuery {
 
 /// Lists the sources of documents.
 #[utoipa::path(get, path = "/api/v1/sources", tag = "documents", responses((status = 200, body = Sources)))]
-pub async fn list(State(server): State<Shared>, Admin(_): Admin) -> Result<Json<Sources>, ApiError> {
+pub async fn list(State(server): State<Shared>, _admin: Admin) -> Result<Json<Sources>, ApiError> {
     let state = server.app().state();
     let counts = state.document_counts().await?;
     let mut views = Vec::new();
@@ -121,7 +121,7 @@ pub async fn sync(
     responses((status = 200, body = Jobs)))]
 pub async fn jobs(
     State(server): State<Shared>,
-    Admin(_): Admin,
+    _admin: Admin,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<Jobs>, ApiError> {
     let limit = query.limit.unwrap_or(20);
@@ -138,7 +138,7 @@ pub async fn jobs(
     params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 200, body = JobView)))]
 pub async fn job(
     State(server): State<Shared>,
-    Admin(_): Admin,
+    _admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<JobView>, ApiError> {
     let record = server.app().state().job(&id).await?.ok_or(UNKNOWN_JOB)?;
@@ -150,7 +150,7 @@ pub async fn job(
     params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 202, body = JobView)))]
 pub async fn cancel(
     State(server): State<Shared>,
-    Admin(_): Admin,
+    _admin: Admin,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     let state = server.app().state();
