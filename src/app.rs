@@ -8,7 +8,6 @@ use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
 use intramuros_models::{Embedder, Generator, ModelError, weights};
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
@@ -18,7 +17,7 @@ use crate::retrieve::Retriever;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
-use crate::store::{EmbedderIdentity, StoreError, StoredChunk, VectorStore};
+use crate::store::{EmbedderIdentity, StoreError, StoreInfo, StoredChunk, VectorStore};
 use crate::uploads::Uploads;
 
 /// An open data directory with all that works on it. Dropping it releases the directory.
@@ -173,17 +172,19 @@ impl App {
             return Ok(store);
         }
         let store = self.open_store(self.config.store.kind)?;
-        self.check_described(store.info()?.index_id)?;
+        self.check_described(&store.info()?)?;
         Ok(self.store.get_or_init(|| store))
     }
 
     /// An index that the record of documents does not describe holds other documents, or older rights.
-    fn check_described(&self, index: Uuid) -> Result<(), AppError> {
-        match self.wait(self.state.described_index())? {
-            Some(described) if described == index => Ok(()),
-            Some(_) if !self.wait(self.state.is_empty())? => Err(AppError::OtherIndex),
-            _ => Ok(self.wait(self.state.describe_index(index))?),
+    fn check_described(&self, index: &StoreInfo) -> Result<(), AppError> {
+        if self.wait(self.state.described_index())? == Some(index.index_id) {
+            return Ok(());
         }
+        if index.chunks > 0 || !self.wait(self.state.is_empty())? {
+            return Err(AppError::OtherIndex);
+        }
+        Ok(self.wait(self.state.describe_index(index.index_id))?)
     }
 
     /// Opens a store of this kind, whatever the configuration says: for moving from one to the other.
