@@ -58,7 +58,7 @@ pub struct SourceView {
 }
 
 /// What a sync may do.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// Whether a source that lists no file at all may empty its index; else it is taken for a disk that is not mounted.
@@ -103,14 +103,14 @@ pub async fn sync(
     State(server): State<Shared>,
     Admin(identity): Admin,
     Path(name): Path<String>,
-    request: Option<Json<SyncRequest>>,
+    request: Option<Json<Option<SyncRequest>>>,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     let known = sources::infos(server.app()).await?;
     if !known.iter().any(|info| info.name == name) {
         return Err(ApiError::NotFound("source"));
     }
-    let Json(request) = request.unwrap_or_default();
-    let request = JobRequest { allow_empty: request.allow_empty };
+    let allow_empty = request.and_then(|Json(request)| request).is_some_and(|request| request.allow_empty);
+    let request = JobRequest { allow_empty };
     let job = server.app().state().enqueue_sync(&name, request, &identity.user).await?;
     server.runner.wake();
     Ok((StatusCode::ACCEPTED, Json(JobView::new(&server, job))))
