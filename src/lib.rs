@@ -20,3 +20,4 @@ mod reserve;
 pub mod retrieve;
 pub mod state;
 pub mod store;
+pub mod web;

@@ -16,6 +16,7 @@ mod envelope;
 mod limits;
 mod metrics;
 mod openai;
+mod pages;
 mod router;
 pub mod search;
 mod serve;

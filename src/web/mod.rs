@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of HTTP and of who may read what: [`crate::http`] hands in what a page shows and sends what is rendered.
 
-use minijinja::value::merge_maps;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -13,8 +12,8 @@ mod strings;
 
 pub use reading::{PART, Place, Reading, read};
 pub use reference::Reference;
-pub use strings::{Language, Words};
 use strings::Strings;
+pub use strings::{Language, Words};
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("api.html", include_str!("templates/api.html")),
@@ -145,7 +144,7 @@ impl Pages {
             session => viewer,
             here => "",
         };
-        self.templates.get_template(name)?.render(merge_maps([own, everywhere]))
+        self.templates.get_template(name)?.render(context! { ..own, ..everywhere })
     }
 
     /// The page that explains the API.
@@ -218,7 +217,8 @@ mod tests {
         }
         for (name, _, content) in ASSETS {
             let source = std::str::from_utf8(content).unwrap().replace("http://www.w3.org/2000/svg", "");
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"]
+            {
                 assert!(!source.contains(forbidden), "{name} holds {forbidden}");
             }
             for line in source.lines().filter(|line| line.contains("://")) {

@@ -404,7 +404,9 @@ mod tests {
         let told: Vec<String> = body
             .fields
             .iter()
-            .map(|field| format!("{} {} {:?} {} {}", field.name, field.kind, field.schema, field.required, field.limits))
+            .map(|field| {
+                format!("{} {} {:?} {} {}", field.name, field.kind, field.schema, field.required, field.limits)
+            })
             .collect();
         assert!(told.contains(&"question string None true characters, at least 1".to_owned()), "{told:?}");
         assert!(told.contains(&"mode null Some(\"Mode\") false ".to_owned()), "{told:?}");
