@@ -8,7 +8,6 @@ use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
 use intramuros_models::{Embedder, Generator, ModelError, weights};
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
 use crate::config::{Config, ConfigError, StoreKind};
@@ -18,7 +17,8 @@ use crate::retrieve::Retriever;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
-use crate::store::{EmbedderIdentity, StoreError, StoredChunk, VectorStore};
+use crate::store::{EmbedderIdentity, StoreError, StoreInfo, StoredChunk, VectorStore};
+use crate::uploads::Uploads;
 
 /// An open data directory with all that works on it. Dropping it releases the directory.
 pub struct App {
@@ -26,6 +26,7 @@ pub struct App {
     data_dir: PathBuf,
     catalog: Catalog,
     state: State,
+    uploads: Uploads,
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
@@ -92,11 +93,13 @@ impl App {
         let named = |error| with_directory(error, &data_dir);
         let state = runtime.block_on(State::open(&data_dir.join("state.sqlite"))).map_err(named)?;
         runtime.block_on(state.settle_abandoned_jobs()).map_err(named)?;
+        let uploads = Uploads::open(&data_dir).map_err(in_directory)?;
         Ok(Self {
             config,
             data_dir,
             catalog,
             state,
+            uploads,
             runtime,
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
@@ -124,6 +127,11 @@ impl App {
     /// The state database.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The files that came over HTTP.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// A failure of the state database with the directory named where its disk is full.
@@ -164,17 +172,19 @@ impl App {
             return Ok(store);
         }
         let store = self.open_store(self.config.store.kind)?;
-        self.check_described(store.info()?.index_id)?;
+        self.check_described(&store.info()?)?;
         Ok(self.store.get_or_init(|| store))
     }
 
     /// An index that the record of documents does not describe holds other documents, or older rights.
-    fn check_described(&self, index: Uuid) -> Result<(), AppError> {
-        match self.wait(self.state.described_index())? {
-            Some(described) if described == index => Ok(()),
-            Some(_) if !self.wait(self.state.is_empty())? => Err(AppError::OtherIndex),
-            _ => Ok(self.wait(self.state.describe_index(index))?),
+    fn check_described(&self, index: &StoreInfo) -> Result<(), AppError> {
+        if self.wait(self.state.described_index())? == Some(index.index_id) {
+            return Ok(());
         }
+        if index.chunks > 0 || !self.wait(self.state.is_empty())? {
+            return Err(AppError::OtherIndex);
+        }
+        Ok(self.wait(self.state.describe_index(index.index_id))?)
     }
 
     /// Opens a store of this kind, whatever the configuration says: for moving from one to the other.

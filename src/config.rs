@@ -153,7 +153,7 @@ pub struct Server {
     pub shutdown_s: u64,
     /// KiB of a JSON body.
     pub max_body_kib: usize,
-    /// MiB of an uploaded file.
+    /// MiB of an upload, all its files together.
     pub max_upload_mib: usize,
     /// Hours after which a browser must sign in again.
     pub session_hours: u64,
@@ -354,6 +354,9 @@ impl Config {
         for source in &self.sources {
             if source.name.is_empty() || !names.insert(&source.name) {
                 return fail("sources", &format!("the name `{}` is empty or stands twice", source.name));
+            }
+            if source.name == crate::uploads::SOURCE {
+                return fail("sources", "the name `uploads` belongs to the files that come over HTTP: choose another");
             }
             // Opening looks at the settings only, not at the place itself.
             if let Err(error) = intramuros_ingest::source::open(&source.name, &source.kind, source.settings.clone()) {

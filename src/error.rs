@@ -144,7 +144,8 @@ impl From<StateError> for ApiError {
     }
 }
 
-const DISK_FULL: &str = "the server's disk is full; nothing acknowledged is lost";
+/// What clients are told where the disk is full.
+pub const DISK_FULL: &str = "the server's disk is full; nothing acknowledged is lost";
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {

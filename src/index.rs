@@ -1,13 +1,13 @@
-//! Brings sources into the index: the ports that sync works through, and which folder belongs to which source.
+//! Brings sources into the index: the ports that sync works through. Which folder belongs to which source stands in
+//! [`sources`].
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use intramuros_ingest::access::Acl;
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId};
 use intramuros_ingest::format;
-use intramuros_ingest::source::{self, Folder, FolderSettings, Source, SourceError};
+use intramuros_ingest::source::SourceError;
 use intramuros_ingest::sync::{
     self, BoxError, ChunkSink, Embed, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
 };
@@ -19,6 +19,11 @@ use crate::state::StateError;
 use crate::state::jobs::JobEnd;
 use crate::state::ledger::Written;
 use crate::store::{VectorStore, bm25};
+use crate::uploads::{self, Lowered};
+
+pub mod sources;
+
+pub use sources::{Planned, all_sources, orphan_warning, orphans, source_of, sources_of};
 
 /// The hidden subcommand that serves as a reader process.
 pub const READER_COMMAND: &str = "read-documents";
@@ -51,6 +56,28 @@ pub enum IndexError {
     RightsConfigured {
         /// The source.
         name: String,
+    },
+    /// A queued job names a source that was taken out of the configuration since.
+    #[error("there is no source `{name}` any more")]
+    UnknownSource {
+        /// The source.
+        name: String,
+    },
+    /// It holds uploads.
+    #[error(
+        "{path} holds files that came over HTTP, with readers of their own: ingest folders beside it, or run `intramuros ingest` without a path"
+    )]
+    Uploads {
+        /// As given.
+        path: String,
+    },
+    /// Uploads are deleted, not forgotten.
+    #[error(
+        "the documents of `uploads` exist nowhere else: delete them one by one over HTTP (`DELETE /api/v1/documents/ID`), or remove their folders in {directory} and run `intramuros ingest`"
+    )]
+    ForgetUploads {
+        /// Where they are.
+        directory: String,
     },
     /// A source lies inside it.
     #[error(
@@ -98,160 +125,42 @@ pub enum IndexError {
     Reader(std::io::Error),
 }
 
-/// A source to go through, and who reads it by default where that is known.
-pub struct Planned {
-    source: Box<dyn Source + Send>,
-    remember: Option<(PathBuf, Acl)>,
-}
-
-impl Planned {
-    /// Name of the source.
-    pub fn name(&self) -> &str {
-        self.source.name()
-    }
-}
-
-/// All sources: those of the configuration, then the remembered ones.
-pub fn all_sources(app: &App) -> Result<Vec<Planned>, IndexError> {
-    let mut planned = Vec::new();
-    for configured in &app.config().sources {
-        let source = source::open(&configured.name, &configured.kind, configured.settings.clone())?;
-        planned.push(Planned { source, remember: None });
-    }
-    for record in app.wait(app.state().sources())? {
-        if let Some((configured, _, _)) = known_folders(app)?.into_iter().find(|(_, root, readers)| {
-            readers.is_none() && overlap(root, &record.root)
-        }) {
-            let root = record.root.display().to_string();
-            return Err(IndexError::Twice { configured, remembered: record.name, root });
-        }
-        planned.push(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None });
-    }
-    if planned.is_empty() && orphans(app)?.is_empty() { Err(IndexError::NoSources) } else { Ok(planned) }
-}
-
-/// The sources that several paths belong to; `acl` is given to those that are new.
-pub fn sources_of(app: &App, paths: &[PathBuf], acl: Option<&Acl>) -> Result<Vec<Planned>, IndexError> {
-    let mut planned: Vec<Planned> = Vec::with_capacity(paths.len());
-    for path in paths {
-        let one = source_of(app, path, acl)?;
-        let new_root = |planned: &Planned| planned.remember.as_ref().map(|(root, _)| root.clone());
-        if let Some(root) = new_root(&one) {
-            for other in &planned {
-                if let Some(other_root) = new_root(other).filter(|other_root| overlap(&root, other_root)) {
-                    let (name, root) = (other.name().to_owned(), other_root.display().to_string());
-                    return Err(IndexError::Overlap { path: path.display().to_string(), name, root });
-                }
-            }
-        }
-        planned.push(one);
-    }
-    Ok(planned)
-}
-
-/// Sources that documents came from and that neither the configuration nor an earlier `ingest PATH` names any more.
-pub fn orphans(app: &App) -> Result<Vec<String>, IndexError> {
-    let mut names = app.wait(app.state().document_sources())?;
-    let remembered = app.wait(app.state().sources())?;
-    names.retain(|name| {
-        let configured = app.config().sources.iter().any(|source| source.name == *name);
-        !configured && !remembered.iter().any(|record| record.name == *name)
-    });
-    Ok(names)
-}
-
-/// What an administrator is told of an orphan.
-pub fn orphan_warning(name: &str) -> String {
-    format!(
-        "documents of `{name}` are still found, though no source of this name is known any more: `intramuros documents forget {name}` takes them out"
-    )
-}
-
-/// Whether one folder is or holds the other, by their real places.
-fn overlap(a: &Path, b: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let (a, b) = (real(a), real(b));
-    a.starts_with(&b) || b.starts_with(&a)
-}
-
-/// The source that a path belongs to: a known one, a part of a known one, or a new one, which is remembered.
-pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, IndexError> {
-    let shown = || path.display().to_string();
-    let path = path.canonicalize().map_err(|source| IndexError::Path { path: shown(), source })?;
-
-    for (name, root, readers) in known_folders(app)? {
-        let Ok(root) = root.canonicalize() else { continue };
-        if path != root && root.starts_with(&path) {
-            return Err(IndexError::Overlap { path: shown(), name, root: root.display().to_string() });
-        }
-        let Ok(below) = path.strip_prefix(&root) else { continue };
-        let whole = below.as_os_str().is_empty();
-        let below = source::path_text(below)
-            .ok_or_else(|| IndexError::Path { path: shown(), source: std::io::ErrorKind::InvalidFilename.into() })?;
-        let remember = match (acl, &readers) {
-            (None, _) => None,
-            (Some(acl), _) if !whole => {
-                let example = acl.readers().next().map_or_else(|| "everyone".to_owned(), ToString::to_string);
-                return Err(IndexError::RightsInside { path: shown(), name, example });
-            }
-            (Some(_), None) => return Err(IndexError::RightsConfigured { name }),
-            (Some(acl), Some(_)) => Some((root.clone(), acl.clone())),
-        };
-        let source: Box<dyn Source + Send> = match readers {
-            Some(readers) => {
-                let readers = remember.as_ref().map_or(readers, |(_, acl)| acl.clone());
-                folder(&name, &root, readers, &below)?
-            }
-            None => configured_part(app, &name, &below)?,
-        };
-        return Ok(Planned { source, remember });
-    }
-    let readers = acl.cloned().unwrap_or_default();
-    let name = path.to_string_lossy().into_owned();
-    Ok(Planned { source: folder(&name, &path, readers.clone(), "")?, remember: Some((path, readers)) })
-}
-
-/// Name, folder and, for remembered ones, readers of every folder source.
-fn known_folders(app: &App) -> Result<Vec<(String, PathBuf, Option<Acl>)>, IndexError> {
-    let mut folders = Vec::new();
-    for source in &app.config().sources {
-        if let Some(path) = source.settings.get("path").and_then(toml::Value::as_str) {
-            folders.push((source.name.clone(), PathBuf::from(path), None));
-        }
-    }
-    for record in app.wait(app.state().sources())? {
-        folders.push((record.name, record.root, Some(record.readers)));
-    }
-    Ok(folders)
-}
-
-fn configured_part(app: &App, name: &str, below: &str) -> Result<Box<dyn Source + Send>, IndexError> {
-    let configured = app.config().sources.iter().find(|source| source.name == name);
-    let configured = configured.expect("known_folders lists configured names");
-    let mut settings = configured.settings.clone();
-    if !below.is_empty() {
-        settings.insert("below".into(), below.into());
-    }
-    Ok(source::open(name, &configured.kind, settings)?)
-}
-
-/// A folder, or a single file as the only one of its folder.
-fn folder(name: &str, root: &Path, readers: Acl, below: &str) -> Result<Box<dyn Source + Send>, SourceError> {
-    let mut settings = FolderSettings::new(root);
-    settings.readers = readers;
-    settings.below = below.to_owned();
-    if root.is_file()
-        && let (Some(parent), Some(file)) = (root.parent(), root.file_name())
-        && let Some(file) = source::path_text(Path::new(file))
-    {
-        settings.path = parent.to_owned();
-        settings.below = file;
-    }
-    Ok(Box::new(Folder::new(name, settings)?))
-}
-
-/// Runs one pass over a source as a recorded job.
+/// Runs one pass over a source as a recorded job of the command line.
 pub fn run(
+    app: &App,
+    planned: &Planned,
+    options: &SyncOptions,
+    events: &mut dyn FnMut(SyncEvent<'_>),
+) -> Result<SyncReport, IndexError> {
+    // What keeps the run from beginning is no failed run.
+    app.embedder()?;
+    app.store()?;
+    let job = app.wait(app.state().start_job("sync", planned.name())).map_err(|error| app.state_error(error))?;
+    let outcome = pass(app, planned, options, events);
+    let (json, error);
+    let end = match &outcome {
+        Ok(report) => {
+            json = serde_json::to_value(report).expect("reports serialise");
+            if report.interrupted { JobEnd::Interrupted(&json) } else { JobEnd::Done(&json) }
+        }
+        Err(failure) => {
+            error = failure.to_string();
+            JobEnd::Failed(&error)
+        }
+    };
+    let ended = app.wait(app.state().end_job(&job, &end)).map_err(|error| app.state_error(error));
+    // Where both failed, the run's own reason says more.
+    let mut report = outcome?;
+    ended?;
+    if let Err(error) = app.store()?.optimize() {
+        // All of it is committed and found, only not as fast.
+        report.warnings.push(format!("the index could not be optimised, the next run tries again: {error}"));
+    }
+    Ok(report)
+}
+
+/// One pass over a source; who calls this records it.
+pub fn pass(
     app: &App,
     planned: &Planned,
     options: &SyncOptions,
@@ -260,6 +169,12 @@ pub fn run(
     let name = planned.name();
     if let Some((root, readers)) = &planned.remember {
         app.wait(app.state().remember_source(name, root, readers)).map_err(|error| app.state_error(error))?;
+    }
+    let mut options = options.clone();
+    if name == uploads::SOURCE {
+        // The last one may go; a folder that cannot be listed is an error all the same.
+        options.allow_empty = true;
+        app.uploads().ceilings().forget_settled();
     }
     let embedder = app.embedder()?;
     let store = app.store()?;
@@ -277,33 +192,28 @@ pub fn run(
         sink: &mut sink,
         readers: Readers { fingerprint: format!("{}; {}", format::fingerprint(), bm25::ANALYSIS), open: &open },
     };
+    Ok(sync::run(planned.source.as_ref(), ports, &options, events)?)
+}
 
-    let job = app.wait(app.state().start_job("sync", name)).map_err(|error| app.state_error(error))?;
-    let outcome = sync::run(planned.source.as_ref(), ports, options, events);
-    let (json, error);
-    let end = match &outcome {
-        Ok(report) => {
-            json = serde_json::to_value(report).expect("reports serialise");
-            if report.interrupted { JobEnd::Interrupted(&json) } else { JobEnd::Done(&json) }
-        }
-        Err(failure) => {
-            error = failure.to_string();
-            JobEnd::Failed(&error)
-        }
-    };
-    let ended = app.wait(app.state().end_job(&job, end)).map_err(|error| app.state_error(error));
-    // Where both failed, the run's own reason says more.
-    let mut report = outcome?;
-    ended?;
-    if let Err(error) = store.optimize() {
-        // All of it is committed and found, only not as fast.
-        report.warnings.push(format!("the index could not be optimised, the next run tries again: {error}"));
+/// Takes readers away from an uploaded document: when this returns, nobody reads it by any way who is not among
+/// `readers`, also after a crash, and no pass that is running gives it back. What it returns is dropped once the files
+/// say so too.
+pub fn narrow<'a>(app: &'a App, id: DocumentId, readers: &Acl) -> Result<Lowered<'a>, IndexError> {
+    let lowered = app.uploads().ceilings().lower(id, readers);
+    let left = app.wait(app.state().narrow(id, |before| uploads::common(before, readers)))?;
+    if let Some(left) = left {
+        let store = app.store()?;
+        store.set_acl(id, &left).map_err(AppError::from)?;
+        store.flush().map_err(AppError::from)?;
     }
-    Ok(report)
+    Ok(lowered)
 }
 
 /// Takes all documents of a source out of the index and forgets the source.
 pub fn forget(app: &App, source: &str) -> Result<usize, IndexError> {
+    if source == uploads::SOURCE && app.uploads().exists() {
+        return Err(IndexError::ForgetUploads { directory: app.uploads().root().display().to_string() });
+    }
     let known = app.wait(app.state().known(source))?;
     let mut sink = Sink { app, store: app.store()?.as_ref(), written: Vec::new() };
     let sunk = |error| IndexError::Sync(SyncError::Sink(error));
@@ -355,18 +265,24 @@ impl ChunkSink for Sink<'_> {
     }
 
     fn begin(&mut self, documents: &[Known], source: &str) -> Result<(), BoxError> {
-        let begun = self.app.wait(self.app.state().begin(documents, source));
+        let held = self.app.uploads().ceilings().hold();
+        let documents: Vec<Known> = documents.iter().map(|row| within(&held, row)).collect();
+        let begun = self.app.wait(self.app.state().begin(&documents, source));
         Ok(begun.map_err(|error| self.app.state_error(error))?)
     }
 
     fn put(&mut self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), BoxError> {
-        self.store.put(document, chunks, vectors)?;
-        self.written.push(Written { document: document.clone(), chunks: chunks.len() });
+        let held = self.app.uploads().ceilings().hold();
+        let mut document = document.clone();
+        document.acl = held.within(document.id, &document.acl).into_owned();
+        self.store.put(&document, chunks, vectors)?;
+        self.written.push(Written { document, chunks: chunks.len() });
         Ok(())
     }
 
     fn set_acl(&mut self, id: DocumentId, acl: &Acl) -> Result<(), BoxError> {
-        Ok(self.store.set_acl(id, acl)?)
+        let held = self.app.uploads().ceilings().hold();
+        Ok(self.store.set_acl(id, &held.within(id, acl))?)
     }
 
     fn remove(&mut self, id: DocumentId) -> Result<(), BoxError> {
@@ -376,9 +292,22 @@ impl ChunkSink for Sink<'_> {
     fn commit(&mut self, settled: &[Settled]) -> Result<(), BoxError> {
         // The index must be on disk before the ledger says so.
         self.store.flush()?;
-        let done = self.app.wait(self.app.state().settle(settled, &self.written));
+        let held = self.app.uploads().ceilings().hold();
+        let mut rows = Vec::with_capacity(settled.len());
+        for settled in settled {
+            rows.push(match settled {
+                Settled::Row(row) => Settled::Row(within(&held, row)),
+                Settled::Gone(id) => Settled::Gone(*id),
+            });
+        }
+        let done = self.app.wait(self.app.state().settle(&rows, &self.written));
         done.map_err(|error| self.app.state_error(error))?;
         self.written.clear();
         Ok(())
     }
+}
+
+/// The row with no more readers than may be written now.
+fn within(held: &uploads::Held<'_>, row: &Known) -> Known {
+    Known { acl: held.within(row.id, &row.acl).into_owned(), ..row.clone() }
 }

@@ -228,7 +228,13 @@ impl Answerer<'_> {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
                 (AnswerMode::Generate, Some(generator)) => {
                     let prompt = self.prompt(generator, caller, &ask.question, &retrieved)?;
-                    self.generate(generator, prompt, ask, &retrieved, &mut draft)?;
+                    if prompt.passages.is_empty() {
+                        // Without a passage the model could only invent.
+                        draft.answer.left_out = prompt.left_out;
+                        draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?;
+                    } else {
+                        self.generate(generator, prompt, ask, &retrieved, &mut draft)?;
+                    }
                 }
                 (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
             }

@@ -36,11 +36,17 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 }
 
 fn seconds(job: &JobRecord) -> String {
-    job.finished_ms.map_or(String::new(), |end| format!("{:.1} s", (end - job.started_ms) as f64 / 1000.0))
+    match (job.started_ms, job.finished_ms) {
+        (Some(start), Some(end)) => format!("{:.1} s", (end - start) as f64 / 1000.0),
+        _ => String::new(),
+    }
 }
 
 fn show(job: &JobRecord) -> anyhow::Result<()> {
-    println!("job {} ({}): {} {}", job.job_id, job.kind, job.state, seconds(job));
+    println!("job {} ({} of {}): {} {}", job.job_id, job.kind, output::printable(&job.source), job.state, seconds(job));
+    if let Some(user) = &job.requested_by {
+        println!("asked for by {}", output::printable(user));
+    }
     if let Some(report) = &job.report {
         let report: intramuros_ingest::sync::SyncReport = serde_json::from_value(report.clone())?;
         print!("{report}");

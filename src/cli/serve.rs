@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -48,6 +49,8 @@ pub fn serve(
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         ready(listener.local_addr()?);
+        let (runner, within) = (server.runner().clone(), Duration::from_secs(settings.shutdown_s));
+        let jobs = runner.clone();
         let stop = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -61,8 +64,14 @@ pub fn serve(
                 }
                 std::process::exit(130);
             });
+            // The running job comes to its end beside the requests.
+            tokio::task::spawn_blocking(move || jobs.stop(within));
         };
         http::serve(listener, http::router(server.clone()), &settings, stop).await?;
+        let ended = tokio::task::spawn_blocking(move || runner.stop(within)).await?;
+        if !ended {
+            tracing::warn!("the running job did not come to a safe place in time; it goes on after the restart");
+        }
         anyhow::Ok(())
     })
 }

@@ -130,7 +130,7 @@ impl Work {
         hear: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
     ) -> Result<AskResponse, ApiError> {
         let Self { server, pass, deadline } = self;
-        let _pass = pass;
+        let _held = (pass, server.runner.asking());
         let app = server.app();
         let mut late = false;
         let answer = app.ask(&asked.identity.caller, &asked.ask, &mut |event| {

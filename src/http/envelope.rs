@@ -24,6 +24,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
+/// Marks a response whose body stays as it is although its status is an error's.
+#[derive(Clone, Copy, Debug)]
+pub struct AsIs;
+
 /// The body of every error of `/api/v1`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
@@ -82,7 +86,7 @@ async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
     let status = response.status();
     let (mut parts, body) = response.into_parts();
     let is_page = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if is_page {
+    if is_page || parts.extensions.get::<AsIs>().is_some() {
         return Response::from_parts(parts, body);
     }
     let error = parts.extensions.remove::<Arc<ApiError>>();

@@ -9,7 +9,10 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Shared, ask, conversations, envelope, metrics, openai, pages, search, session};
+use super::{
+    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, pages, search, session, sources,
+    upload,
+};
 use crate::web::{Pages, Reference};
 
 /// The description of the API; its paths come from the routes below.
@@ -45,6 +48,18 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(openai::embeddings))
         .routes(routes!(openai::models))
         .routes(routes!(openai::model))
+        .routes(routes!(documents::list))
+        .routes(routes!(upload::upload))
+        .routes(routes!(documents::get, documents::delete))
+        .routes(routes!(documents::text))
+        .routes(routes!(original::original))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::sync))
+        .routes(routes!(sources::jobs))
+        .routes(routes!(sources::job))
+        .routes(routes!(sources::cancel))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
         .routes(routes!(session::who, session::begin, session::end))
         .routes(routes!(metrics::metrics))
         .split_for_parts();

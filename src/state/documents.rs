@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use intramuros_ingest::access::{Acl, Caller};
-use intramuros_ingest::document::DocumentId;
+use intramuros_ingest::document::{ContentHash, DocumentId};
 use serde::Serialize;
 
 use super::{State, StateError, from_json};
 
 /// A document as lists show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DocumentRecord {
     /// Its id.
+    #[schema(value_type = uuid::Uuid)]
     pub document_id: DocumentId,
     /// Name of its source.
     pub source: String,
@@ -27,6 +28,7 @@ pub struct DocumentRecord {
     pub pages: Option<usize>,
     /// Its readers; only the local administrator sees them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub readers: Option<Acl>,
     /// `indexed`, `pending` or `failed`.
     pub state: String,
@@ -39,6 +41,41 @@ pub struct DocumentRecord {
     pub updated_ms: i64,
     #[serde(skip)]
     page_starts: Vec<usize>,
+}
+
+/// Which documents to list.
+#[derive(Clone, Debug, Default)]
+pub struct Page<'a> {
+    /// Title and id of the last one before.
+    pub after: Option<(&'a str, DocumentId)>,
+    /// Only those of this source.
+    pub source: Option<&'a str>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of a document's text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The part.
+    pub text: String,
+    /// Characters of the whole text.
+    pub length: usize,
+    /// The first character of each page in the whole text, for paged formats.
+    pub page_starts: Vec<usize>,
+}
+
+/// Which file a document was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Original {
+    /// Name of its source.
+    pub source: String,
+    /// Where it stands there.
+    pub path: String,
+    /// Hash of its bytes when it was indexed.
+    pub content_hash: ContentHash,
+    /// Its readers when it was indexed.
+    pub readers: Acl,
 }
 
 impl DocumentRecord {
@@ -100,6 +137,23 @@ impl State {
         rows.into_iter().map(|row| record(caller, row)).collect()
     }
 
+    /// Some of the documents that the caller may read, by title and id.
+    pub async fn document_page(&self, caller: &Caller, page: &Page<'_>) -> Result<Vec<DocumentRecord>, StateError> {
+        let sql = visible(
+            "AND ($2 IS NULL OR d.source = $2) AND ($3 IS NULL OR d.title > $3 OR (d.title = $3 AND d.id > $4))
+             ORDER BY d.title, d.id LIMIT $5",
+        );
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(principals(caller))
+            .bind(page.source)
+            .bind(page.after.map(|(title, _)| title))
+            .bind(page.after.map(|(_, id)| id.to_string()))
+            .bind(page.limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(|row| record(caller, row)).collect()
+    }
+
     /// One document; `None` if there is none with this id or the caller may not read it, which look the same.
     pub async fn document(&self, caller: &Caller, id: DocumentId) -> Result<Option<DocumentRecord>, StateError> {
         let sql = visible("AND d.id = $2");
@@ -121,6 +175,39 @@ impl State {
         Ok(row.map(|(text,)| text))
     }
 
+    /// A range of characters of the extracted text of a document that the caller may read, with where its pages begin.
+    pub async fn document_part(
+        &self,
+        caller: &Caller,
+        id: DocumentId,
+        range: Range<usize>,
+    ) -> Result<Option<Part>, StateError> {
+        let row: Option<(String, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4), length(t.text), d.page_starts")))
+        .bind(principals(caller))
+        .bind(id.to_string())
+        .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
+        .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((text, length, page_starts)) = row else { return Ok(None) };
+        let page_starts = from_json(&page_starts, "list of pages")?;
+        Ok(Some(Part { text, length: usize::try_from(length).unwrap_or(0), page_starts }))
+    }
+
+    /// The file that a document which the caller may read was made from.
+    pub async fn original(&self, caller: &Caller, id: DocumentId) -> Result<Option<Original>, StateError> {
+        let row: Option<(String, String, String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT d.source, d.path, d.content_hash, d.readers FROM documents d WHERE d.id = $2 AND {MAY_READ}"
+        )))
+        .bind(principals(caller))
+        .bind(id.to_string())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((source, path, content_hash, readers)) = row else { return Ok(None) };
+        let readers = from_json(&readers, "list of readers")?;
+        Ok(Some(Original { source, path, content_hash: ContentHash(content_hash), readers }))
+    }
+
     /// A range of characters of the extracted text of a document that the caller may read.
     pub async fn document_slice(
         &self,
@@ -140,7 +227,7 @@ impl State {
     }
 }
 
-/// An expression over the text of document `$2`, in the same statement as the filter: rights cannot change between.
+/// Columns over the text of document `$2`, in the same statement as the filter: rights cannot change between.
 fn visible_text(expression: &'static str) -> String {
     format!(
         "SELECT {expression} FROM documents d JOIN document_texts t ON t.document_id = d.id WHERE d.id = $2 AND {MAY_READ}"

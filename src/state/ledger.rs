@@ -1,5 +1,7 @@
 //! What ingestion has done: the rows that [`intramuros_ingest::sync`] compares a source with.
 
+use std::collections::HashMap;
+
 use intramuros_ingest::access::Acl;
 use intramuros_ingest::document::{ContentHash, Document, DocumentId};
 use intramuros_ingest::sync::{Known, KnownState, Settled};
@@ -14,6 +16,17 @@ pub struct Written {
     pub document: Document,
     /// How many chunks it has.
     pub chunks: usize,
+}
+
+/// Documents of a source by state, for administrators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Counts {
+    /// In the index.
+    pub indexed: u64,
+    /// Could not be understood.
+    pub failed: u64,
+    /// Being written.
+    pub pending: u64,
 }
 
 impl State {
@@ -72,6 +85,71 @@ impl State {
             write_document(&mut transaction, written).await?;
         }
         transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Takes readers away from a document at once, so that those are left whom `narrowed` gives of them. Returns them, or
+    /// `None` if there is nothing to take away.
+    pub async fn narrow(&self, id: DocumentId, narrowed: impl Fn(&Acl) -> Acl) -> Result<Option<Acl>, StateError> {
+        // Writing first takes the lock: no pass settles the row between reading and writing.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let row: Option<(String, String)> = sqlx::query_as("SELECT readers, state FROM documents WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some((before, state)) = row else { return Ok(None) };
+        let before: Acl = from_json(&before, "list of readers")?;
+        let readers = narrowed(&before);
+        // What the index holds of a pending one, and for whom, is unknown.
+        if readers == before && state != "pending" {
+            return Ok(None);
+        }
+        let readers_json = to_json(&readers);
+        sqlx::query("UPDATE documents SET readers = $2, updated_ms = $3 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(&readers_json)
+            .bind(now_ms())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM document_readers WHERE document_id = $1 AND principal NOT IN (SELECT value FROM json_each($2))")
+            .bind(id.to_string())
+            .bind(&readers_json)
+            .execute(&mut *transaction)
+            .await?;
+        for reader in readers.readers() {
+            // Of `everyone`, a name may be left.
+            sqlx::query("INSERT INTO document_readers (document_id, principal) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(id.to_string())
+                .bind(reader.to_string())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(readers))
+    }
+
+    /// Documents of each source by state, for administrators.
+    pub async fn document_counts(&self) -> Result<HashMap<String, Counts>, StateError> {
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT source, state, COUNT(*) FROM documents GROUP BY source, state")
+                .fetch_all(&self.pool)
+                .await?;
+        let mut counts: HashMap<String, Counts> = HashMap::new();
+        for (source, state, count) in rows {
+            let counts = counts.entry(source).or_default();
+            let field = match state.as_str() {
+                "indexed" => &mut counts.indexed,
+                "failed" => &mut counts.failed,
+                _ => &mut counts.pending,
+            };
+            *field = count.unsigned_abs();
+        }
+        Ok(counts)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StateError> {
+        sqlx::query("SELECT version FROM schema_version").fetch_optional(&self.pool).await?;
         Ok(())
     }
 

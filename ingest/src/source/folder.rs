@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::access_file::AccessFiles;
 use super::walk::Walk;
-use super::{Listing, ReadError, Source, SourceError, name};
+use super::{Content, Listing, ReadError, Source, SourceError, name};
 use crate::access::Acl;
 use crate::document::SourceItem;
 
@@ -102,6 +102,35 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// The file of an item and its size, if its readers are still those that were listed.
+    fn open_file(&self, item: &SourceItem) -> Result<(File, u64), ReadError> {
+        let root = self.root().map_err(|error| ReadError::Io(error.to_string()))?;
+        let gone_or = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Gone,
+            _ => ReadError::Io(error.to_string()),
+        };
+        let listed = on_disk(&root, &item.path).ok_or(ReadError::Gone)?;
+        let real = fs::canonicalize(listed).map_err(gone_or)?;
+        // Between listing and reading a file can become a link to one that others may read, or none at all.
+        let parent = real.parent().filter(|_| real.starts_with(&root));
+        let parent = parent.ok_or_else(|| ReadError::Io("it now leads out of the source".to_owned()))?;
+        if !fs::metadata(&real).map_err(gone_or)?.is_file() {
+            return Err(ReadError::Io("it is no longer a file".to_owned()));
+        }
+        let file = File::open(&real).map_err(gone_or)?;
+        // After opening: whoever puts another file with other readers in its place does both before or after this.
+        if AccessFiles::new(&root, &self.settings.readers).readers(parent) != item.acl {
+            return Err(ReadError::Io(
+                "its readers changed while the run was going; the next run settles it".to_owned(),
+            ));
+        }
+        let size = file.metadata().map_err(gone_or)?.len();
+        let limit = self.max_bytes();
+        if size > limit { Err(ReadError::TooLarge { size, limit }) } else { Ok((file, size)) }
+    }
+}
+
 impl Source for Folder {
     fn name(&self) -> &str {
         &self.name
@@ -118,34 +147,16 @@ impl Source for Folder {
     }
 
     fn read(&self, item: &SourceItem) -> Result<Vec<u8>, ReadError> {
-        let root = self.root().map_err(|error| ReadError::Io(error.to_string()))?;
-        let gone_or = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::Gone,
-            _ => ReadError::Io(error.to_string()),
-        };
-        let listed = on_disk(&root, &item.path).ok_or(ReadError::Gone)?;
-        let real = fs::canonicalize(listed).map_err(gone_or)?;
-        // Between listing and reading a file can become a link to one that others may read, or none at all.
-        let parent = real.parent().filter(|_| real.starts_with(&root));
-        let parent = parent.ok_or_else(|| ReadError::Io("it now leads out of the source".to_owned()))?;
-        if AccessFiles::new(&root, &self.settings.readers).readers(parent) != item.acl {
-            return Err(ReadError::Io(
-                "its readers changed while the run was going; the next run settles it".to_owned(),
-            ));
-        }
-        let metadata = fs::metadata(&real).map_err(gone_or)?;
-        if !metadata.is_file() {
-            return Err(ReadError::Io("it is no longer a file".to_owned()));
-        }
+        let (file, size) = self.open_file(item)?;
         let limit = self.max_bytes();
-        if metadata.len() > limit {
-            return Err(ReadError::TooLarge { size: metadata.len(), limit });
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-        let file = File::open(&real).map_err(gone_or)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| ReadError::Io(error.to_string()))?;
         let size = bytes.len() as u64;
         if size > limit { Err(ReadError::TooLarge { size, limit }) } else { Ok(bytes) }
+    }
+
+    fn open(&self, item: &SourceItem) -> Result<Box<dyn Content>, ReadError> {
+        Ok(Box::new(self.open_file(item)?.0))
     }
 }
 

@@ -3,6 +3,7 @@
 //! A source lists what it holds with who may read it, and gives the bytes of one item at a time. It never decides what
 //! is indexed: that is [`crate::sync`].
 
+use std::io::{Cursor, Read, Seek};
 use std::path::{Component, Path};
 
 use crate::document::SourceItem;
@@ -64,7 +65,16 @@ pub trait Source: Sync {
     fn list(&self) -> Result<Listing, SourceError>;
     /// The content of one item now. It may have changed or gone since it was listed.
     fn read(&self, item: &SourceItem) -> Result<Vec<u8>, ReadError>;
+    /// The same piece by piece, for handing it on.
+    fn open(&self, item: &SourceItem) -> Result<Box<dyn Content>, ReadError> {
+        Ok(Box::new(Cursor::new(self.read(item)?)))
+    }
 }
+
+/// The bytes of an item.
+pub trait Content: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Content for T {}
 
 /// What a source holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

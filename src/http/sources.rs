@@ -1,0 +1,172 @@
+//! `/api/v1/sources` and `/api/v1/jobs`: for administrators, where documents come from and how far it is.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use intramuros_ingest::access::Acl;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Server, Shared};
+use crate::auth::Admin;
+use crate::error::ApiError;
+use crate::index::sources;
+use crate::jobs::JobProgress;
+use crate::state::jobs::{JobRecord, JobRequest};
+use crate::state::ledger::Counts;
+
+const UNKNOWN_JOB: ApiError = ApiError::NotFound("job");
+
+/// A job, and how far it is.
+#[derive(Serialize, ToSchema)]
+pub struct JobView {
+    #[serde(flatten)]
+    record: JobRecord,
+    /// While it runs.
+    progress: Option<JobProgress>,
+}
+
+impl JobView {
+    /// The record with its progress, if it is the running one.
+    pub fn new(server: &Server, record: JobRecord) -> Self {
+        let progress = server.runner.progress(&record.job_id);
+        Self { record, progress }
+    }
+}
+
+/// Sources, those of the configuration first.
+#[derive(Serialize, ToSchema)]
+pub struct Sources {
+    sources: Vec<SourceView>,
+}
+
+/// A source.
+#[derive(Serialize, ToSchema)]
+pub struct SourceView {
+    name: String,
+    /// `folder`
+    kind: String,
+    /// Who reads what no `.access.toml` speaks for; empty: nobody.
+    #[schema(value_type = Vec<String>)]
+    readers: Acl,
+    /// How many documents it has.
+    documents: Counts,
+    /// The latest run.
+    last_job: Option<JobView>,
+}
+
+/// What a sync may do.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyncRequest {
+    /// Whether a source that lists no file at all may empty its index; else it is taken for a disk that is not mounted.
+    #[serde(default)]
+    allow_empty: bool,
+}
+
+/// Jobs, newest first.
+#[derive(Serialize, ToSchema)]
+pub struct Jobs {
+    jobs: Vec<JobView>,
+}
+
+/// How many jobs to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct JobsQuery {
+    /// At most so many, 1 to 200; 20 if not given.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+}
+
+/// Lists the sources of documents.
+#[utoipa::path(get, path = "/api/v1/sources", tag = "documents", responses((status = 200, body = Sources)))]
+pub async fn list(State(server): State<Shared>, _admin: Admin) -> Result<Json<Sources>, ApiError> {
+    let state = server.app().state();
+    let counts = state.document_counts().await?;
+    let mut views = Vec::new();
+    for info in sources::infos(server.app()).await? {
+        let last_job = state.last_job(&info.name).await?.map(|job| JobView::new(&server, job));
+        let documents = counts.get(&info.name).copied().unwrap_or_default();
+        views.push(SourceView { name: info.name, kind: info.kind, readers: info.readers, documents, last_job });
+    }
+    Ok(Json(Sources { sources: views }))
+}
+
+/// Brings the index in step with a source. If a job for that waits already, it is the reply.
+#[utoipa::path(post, path = "/api/v1/sources/{name}/sync", tag = "documents",
+    params(("name" = String, Path, description = "Its name, percent-encoded: `/` is `%2F`")),
+    request_body(content = Option<SyncRequest>), responses((status = 202, body = JobView)))]
+pub async fn sync(
+    State(server): State<Shared>,
+    Admin(identity): Admin,
+    Path(name): Path<String>,
+    request: Option<Json<Option<SyncRequest>>>,
+) -> Result<(StatusCode, Json<JobView>), ApiError> {
+    let known = sources::infos(server.app()).await?;
+    if !known.iter().any(|info| info.name == name) {
+        return Err(ApiError::NotFound("source"));
+    }
+    let allow_empty = request.and_then(|Json(request)| request).is_some_and(|request| request.allow_empty);
+    let request = JobRequest { allow_empty };
+    let job = server.app().state().enqueue_sync(&name, request, &identity.user).await?;
+    server.runner.wake();
+    Ok((StatusCode::ACCEPTED, Json(JobView::new(&server, job))))
+}
+
+/// Lists jobs, newest first.
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "documents", params(JobsQuery),
+    responses((status = 200, body = Jobs)))]
+pub async fn jobs(
+    State(server): State<Shared>,
+    _admin: Admin,
+    Query(query): Query<JobsQuery>,
+) -> Result<Json<Jobs>, ApiError> {
+    let limit = query.limit.unwrap_or(20);
+    if !(1..=200).contains(&limit) {
+        return Err(ApiError::Invalid(format!("`limit` is {limit} and must lie between 1 and 200")));
+    }
+    let records = server.app().state().jobs(limit).await?;
+    let jobs = records.into_iter().map(|record| JobView::new(&server, record)).collect();
+    Ok(Json(Jobs { jobs }))
+}
+
+/// One job, with its progress while it runs and its report afterwards.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "documents",
+    params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 200, body = JobView)))]
+pub async fn job(
+    State(server): State<Shared>,
+    _admin: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<JobView>, ApiError> {
+    let record = server.app().state().job(&id).await?.ok_or(UNKNOWN_JOB)?;
+    Ok(Json(JobView::new(&server, record)))
+}
+
+/// Takes a job out of the queue, or ends it at its next safe place; what it has done is kept.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "documents",
+    params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 202, body = JobView)))]
+pub async fn cancel(
+    State(server): State<Shared>,
+    _admin: Admin,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<JobView>), ApiError> {
+    let state = server.app().state();
+    // A job can leave the queue between two looks; it is then running within a moment.
+    for _ in 0..20 {
+        let record = state.job(&id).await?.ok_or(UNKNOWN_JOB)?;
+        let done = match record.state.as_str() {
+            "queued" => state.cancel_queued_job(&id).await?,
+            "running" => server.runner.cancel(&id),
+            ended => return Err(ApiError::Conflict(format!("the job has ended already: it is {ended}"))),
+        };
+        if done {
+            let record = state.job(&id).await?.ok_or(UNKNOWN_JOB)?;
+            return Ok((StatusCode::ACCEPTED, Json(JobView::new(&server, record))));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(ApiError::Conflict("the job is just ending".to_owned()))
+}

@@ -1,0 +1,263 @@
+//! `POST /api/v1/documents`: files to disk as they come in, all of them documents or none.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
+use axum::http::{StatusCode, header};
+use intramuros_ingest::access::Acl;
+use intramuros_ingest::document::DocumentId;
+use serde::Serialize;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::documents::WakeOnDrop;
+use super::sources::JobView;
+use crate::app::App;
+use crate::auth::Admin;
+use crate::error::{ApiError, DISK_FULL};
+use crate::index;
+use crate::jobs::Runner;
+use crate::state::jobs::{JobRecord, JobRequest};
+use crate::uploads::{self, Incoming, Uploads};
+
+/// What multipart adds to the files: boundaries, headers and the readers.
+const OVERHEAD: usize = 1 << 20;
+/// Bytes of the list of readers.
+const MOST_READERS: usize = 64 << 10;
+/// Files of one upload.
+const MOST_FILES: usize = 100;
+/// Must stay free on the disk beside the files.
+const ROOM: u64 = 128 << 20;
+/// How long what is no longer wanted is read, so that the client comes to reading the refusal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+const READERS_MISSING: &str = "say who may read: add a part `readers` with `everyone`, `user:NAME` or `group:NAME`, \
+    several with commas between them, such as `readers=group:legal,user:ana`";
+
+/// Files and their readers, as `multipart/form-data`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read piece by piece")]
+pub struct UploadForm {
+    /// One or more files. A name that is there already is a new version of that document.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    file: Vec<Vec<u8>>,
+    /// Who may read them: `everyone`, `user:NAME`, `group:NAME`, several with commas.
+    #[schema(example = "group:legal,user:ana")]
+    readers: String,
+}
+
+/// What was taken in, and the job that brings it into the index.
+#[derive(Serialize, ToSchema)]
+pub struct Uploaded {
+    job: JobView,
+    documents: Vec<UploadedDocument>,
+}
+
+/// A document to be.
+#[derive(Serialize, ToSchema)]
+pub struct UploadedDocument {
+    /// Its id, known once the job is through.
+    #[schema(value_type = uuid::Uuid)]
+    document_id: DocumentId,
+    /// Where it stands in the source `uploads`.
+    path: String,
+}
+
+/// Uploads files. With the reply they are safe on the server's disk; the job makes them findable.
+#[utoipa::path(post, path = "/api/v1/documents", tag = "documents",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses((status = 202, body = Uploaded)))]
+pub async fn upload(
+    State(server): State<Shared>,
+    Admin(identity): Admin,
+    mut request: Request,
+) -> Result<(StatusCode, Json<Uploaded>), ApiError> {
+    let settings = &server.app().config().server;
+    let bounds = Bounds {
+        bytes: (settings.max_upload_mib as u64) << 20,
+        mib: settings.max_upload_mib,
+        patience: Duration::from_secs(settings.slow_client_s),
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced: u64 = announced.unwrap_or(0);
+    if announced > bounds.bytes + OVERHEAD as u64 {
+        return Err(bounds.too_large());
+    }
+    let _pass = server.uploads.enter().await?;
+    let free = fs4::available_space(server.app().data_dir()).map_err(internal_io)?;
+    if free < announced.saturating_add(ROOM) {
+        let cause = anyhow::anyhow!("an upload of {announced} bytes, and {free} are free");
+        return Err(ApiError::Unavailable { message: DISK_FULL, cause });
+    }
+    DefaultBodyLimit::max(bounds.bytes as usize + OVERHEAD).apply(&mut request);
+    let multipart = Multipart::from_request(request, &()).await;
+    let mut multipart = multipart.map_err(|_| {
+        ApiError::Invalid("send the files as `multipart/form-data`, each as a part named `file`".to_owned())
+    })?;
+    let incoming = server.app().uploads().incoming().map_err(internal_io)?;
+    let (incoming, readers) = match receive(&mut multipart, incoming, &bounds).await {
+        Ok(received) => received,
+        Err(refused) => {
+            drain(&mut multipart).await;
+            return Err(refused);
+        }
+    };
+    let documents = incoming
+        .names()
+        .iter()
+        .map(|name| UploadedDocument { document_id: Uploads::id_of(name), path: Uploads::path_of(name) });
+    let documents = documents.collect();
+    let (app, runner) = (server.app.clone(), server.runner.clone());
+    // Goes through even if the client leaves now.
+    let placed = tokio::task::spawn_blocking(move || place(&app, &runner, &incoming, &readers, &identity.user)).await;
+    let job = placed.map_err(|panicked| ApiError::Internal(panicked.into()))??;
+    Ok((StatusCode::ACCEPTED, Json(Uploaded { job: JobView::new(&server, job), documents })))
+}
+
+/// Makes the files documents. The order makes a crash at any moment harmless: the files are safe before the job is, and
+/// the job is before anybody is told; before a former version's readers lose it, a job is there to settle what a crash
+/// in between leaves.
+fn place(app: &App, runner: &Runner, incoming: &Incoming, readers: &Acl, user: &str) -> Result<JobRecord, ApiError> {
+    let uploads = app.uploads();
+    let exclusive = uploads.exclusive();
+    let queue = || app.wait(app.state().enqueue_sync(uploads::SOURCE, JobRequest::default(), user));
+    let _woken = WakeOnDrop(runner);
+    queue()?;
+    let mut lowered = Vec::with_capacity(incoming.names().len());
+    for name in incoming.names() {
+        lowered.push(index::narrow(app, Uploads::id_of(name), readers)?);
+    }
+    incoming.place(uploads, &exclusive, readers).map_err(internal_io)?;
+    drop(lowered);
+    // The first one may have begun before the files were there.
+    Ok(queue()?)
+}
+
+struct Bounds {
+    /// All files together.
+    bytes: u64,
+    /// The same, as configured.
+    mib: usize,
+    /// How long the next piece may take.
+    patience: Duration,
+}
+
+impl Bounds {
+    fn too_large(&self) -> ApiError {
+        ApiError::TooLarge(format!(
+            "an upload may have {} MiB, all its files together (`server.max_upload_mib`): send fewer at a time, or split them",
+            self.mib
+        ))
+    }
+
+    /// What a failure of reading the body is to the client.
+    fn refusal(&self, error: &MultipartError) -> ApiError {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return self.too_large();
+        }
+        ApiError::Invalid("the body ended early or is not valid `multipart/form-data`".to_owned())
+    }
+
+    async fn chunk(&self, field: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
+        let chunk = timeout(self.patience, field.chunk()).await;
+        let chunk = chunk.map_err(|_| self.too_slow())?;
+        chunk.map_err(|error| self.refusal(&error))
+    }
+
+    fn too_slow(&self) -> ApiError {
+        ApiError::Invalid(format!("nothing more of the body came for {} s", self.patience.as_secs()))
+    }
+}
+
+/// Writes all files to where they wait for the decision, and finds their readers.
+async fn receive(
+    multipart: &mut Multipart,
+    mut incoming: Incoming,
+    bounds: &Bounds,
+) -> Result<(Incoming, Acl), ApiError> {
+    let mut readers = None;
+    let mut names = HashSet::new();
+    let mut left = bounds.bytes;
+    loop {
+        let field = timeout(bounds.patience, multipart.next_field()).await.map_err(|_| bounds.too_slow())?;
+        let Some(mut field) = field.map_err(|error| bounds.refusal(&error))? else { break };
+        match field.name() {
+            Some("readers") if readers.is_none() => readers = Some(read_readers(&mut field, bounds).await?),
+            Some("readers") => return Err(ApiError::Invalid("there are two parts `readers`".to_owned())),
+            Some("file") => {
+                let given = field.file_name().unwrap_or_default();
+                let name = uploads::file_name(given).map_err(|bad| ApiError::Invalid(bad.to_string()))?;
+                if !names.insert(name.clone()) {
+                    return Err(ApiError::Invalid(format!("there are two files named `{name}`")));
+                }
+                if names.len() > MOST_FILES {
+                    return Err(ApiError::Invalid(format!("an upload may have {MOST_FILES} files")));
+                }
+                let path = incoming.add(&name).map_err(internal_io)?;
+                let mut file = File::create_new(path).await.map_err(internal_io)?;
+                let mut bytes = 0;
+                while let Some(chunk) = bounds.chunk(&mut field).await? {
+                    bytes += chunk.len() as u64;
+                    left = left.checked_sub(chunk.len() as u64).ok_or_else(|| bounds.too_large())?;
+                    file.write_all(&chunk).await.map_err(internal_io)?;
+                }
+                if bytes == 0 {
+                    return Err(ApiError::Invalid(format!("`{name}` is empty")));
+                }
+                file.flush().await.map_err(internal_io)?;
+                file.sync_all().await.map_err(internal_io)?;
+            }
+            _ => {
+                return Err(ApiError::Invalid("there is a part that is named neither `file` nor `readers`".to_owned()));
+            }
+        }
+    }
+    let readers = readers.ok_or_else(|| ApiError::Invalid(READERS_MISSING.to_owned()))?;
+    if incoming.names().is_empty() {
+        return Err(ApiError::Invalid("there is no file: send each as a part named `file`".to_owned()));
+    }
+    Ok((incoming, readers))
+}
+
+async fn read_readers(field: &mut Field<'_>, bounds: &Bounds) -> Result<Acl, ApiError> {
+    let mut text = Vec::new();
+    while let Some(chunk) = bounds.chunk(field).await? {
+        if text.len() + chunk.len() > MOST_READERS {
+            return Err(ApiError::TooLarge(format!("the list of readers may have {} KiB", MOST_READERS >> 10)));
+        }
+        text.extend_from_slice(&chunk);
+    }
+    let text = String::from_utf8(text).unwrap_or_default();
+    if text.trim().is_empty() {
+        return Err(ApiError::Invalid(READERS_MISSING.to_owned()));
+    }
+    text.parse().map_err(|error: intramuros_ingest::access::InvalidPrincipal| ApiError::Invalid(error.to_string()))
+}
+
+/// Reads on for a moment: many clients look at the answer only once they have sent everything.
+async fn drain(multipart: &mut Multipart) {
+    let rest = async {
+        while let Ok(Some(mut field)) = multipart.next_field().await {
+            while let Ok(Some(_)) = field.chunk().await {}
+        }
+    };
+    let _ = timeout(DRAIN, rest).await;
+}
+
+/// A failure of the server's own disk.
+pub(super) fn internal_io(error: io::Error) -> ApiError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ApiError::Unavailable { message: DISK_FULL, cause: error.into() }
+        }
+        _ => ApiError::Internal(error.into()),
+    }
+}
