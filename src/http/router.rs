@@ -10,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, pages, search, session, sources,
-    upload,
+    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, pages, search, session,
+    sources, upload,
 };
 use crate::web::{Pages, Reference};
 

@@ -141,6 +141,8 @@ async function upload(event) {
 // Jobs: looked at again and again until they have ended.
 
 const watched = new Map();
+/** Jobs that are being looked at: several uploads may share one. */
+const looking = new Set();
 
 function watch(job) {
   if (!watched.has(job.job_id)) {
@@ -150,17 +152,24 @@ function watch(job) {
   }
   $("jobs-section").hidden = false;
   showJob(job);
-  if (job.state === "queued" || job.state === "running") setTimeout(() => look(job.job_id), 1000);
+  if (job.state === "queued" || job.state === "running") lookIn(job.job_id, 1000);
+}
+
+function lookIn(id, ms) {
+  if (looking.has(id)) return;
+  looking.add(id);
+  setTimeout(() => look(id), ms);
 }
 
 async function look(id) {
+  looking.delete(id);
   try {
     const job = await call("GET", `/api/v1/jobs/${id}`);
     watch(job);
     if (job.state === "done") load();
   } catch (failure) {
     // A server that is starting again takes the job up where it was.
-    if (failure.code === "network" || failure.code === "unavailable" || failure.code === "busy") setTimeout(() => look(id), 3000);
+    if (failure.code === "network" || failure.code === "unavailable" || failure.code === "busy") lookIn(id, 3000);
     else notice(failure.words);
   }
 }
