@@ -12,4 +12,5 @@ mod models;
 mod rights;
 mod serving;
 mod sessions;
+mod uploads;
 mod users;
