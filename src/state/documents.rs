@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::{ContentHash, DocumentId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, from_json};
 
 /// A document as lists show it.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DocumentRecord {
     /// Its id.
     #[schema(value_type = uuid::Uuid)]
