@@ -68,7 +68,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pull the starter models, index the sample intranet and answer three questions about it
+    /// Pull the starter models, index the sample intranet, answer three questions about it and serve the chat page
     Demo(demo::Args),
     /// Serve the API and the chat page
     Serve(serve::Args),
