@@ -140,7 +140,7 @@ impl Pages {
             lang => look.language.code(),
             theme => look.theme,
             t => self.words(look.language),
-            assets => format!("/assets/{}", self.version),
+            assets => Value::from_safe_string(format!("/assets/{}", self.version)),
             session => viewer,
             here => "",
         };
