@@ -17,7 +17,7 @@ use super::Shared;
 use super::envelope::RequestId;
 use crate::auth::{self, Role, Session, SignInError};
 use crate::error::ApiError;
-use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read};
+use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read, value};
 
 /// Everything comes from this server, nothing stands inline, nothing frames it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -149,7 +149,10 @@ async fn chat(State(server): State<Shared>, visit: Visit) -> Response {
         return see_other("/sign-in");
     }
     let settings = &server.app().config().answer;
-    visit.page("chat.html", context! { mode => settings.mode, max_question_chars => settings.max_question_chars })
+    visit.page(
+        "chat.html",
+        context! { mode => value(&settings.mode), max_question_chars => settings.max_question_chars },
+    )
 }
 
 /// `GET /sign-in`
@@ -278,7 +281,7 @@ async fn reading(
         cited => cited.map(|_| context! { page => page }),
         earlier => reading.earlier.map(part),
         later => reading.later.map(part),
-        pages => reading.pages,
+        pages => value(&reading.pages),
     };
     Ok(visit.page("document.html", own))
 }
