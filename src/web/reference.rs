@@ -186,14 +186,14 @@ impl Reader<'_> {
         let (kind, linked) = kind(schema);
         let mut limits = Vec::new();
         for (key, words) in [
-            ("minimum", "at least"),
-            ("maximum", "at most"),
-            ("minLength", "characters, at least"),
-            ("maxLength", "characters, at most"),
-            ("default", "default"),
+            ("minimum", "at least #"),
+            ("maximum", "at most #"),
+            ("minLength", "characters: at least #"),
+            ("maxLength", "characters: at most #"),
+            ("default", "default #"),
         ] {
             if let Some(limit) = schema.get(key).filter(|limit| !limit.is_null() && **limit != json!("")) {
-                limits.push(format!("{words} {}", shown(limit)));
+                limits.push(words.replace('#', &shown(limit)));
             }
         }
         for (at, value) in items(&schema["enum"]).iter().enumerate() {
@@ -300,6 +300,9 @@ fn kind(schema: &Value) -> (String, Option<String>) {
                 words.push(word);
             }
         }
+        if linked.is_some() && words == ["null"] {
+            return ("nullable".to_owned(), linked);
+        }
         return (words.join(" or "), linked);
     }
     let types = match &schema["type"] {
@@ -360,10 +363,10 @@ mod tests {
                         "429": { "description": "busy", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ErrorBody" } } } }
                     }
                 } },
-                "/healthz": { "get": { "tags": ["operations"], "security": [{}], "responses": {} } },
                 "/api/v1/documents/{id}": { "delete": { "parameters": [
                     { "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } }
-                ] } }
+                ] } },
+                "/healthz": { "get": { "tags": ["operations"], "security": [{}], "responses": {} } }
             },
             "components": { "schemas": {
                 "Ask": { "type": "object", "required": ["question"], "properties": {
@@ -408,8 +411,8 @@ mod tests {
                 format!("{} {} {:?} {} {}", field.name, field.kind, field.schema, field.required, field.limits)
             })
             .collect();
-        assert!(told.contains(&"question string None true characters, at least 1".to_owned()), "{told:?}");
-        assert!(told.contains(&"mode null Some(\"Mode\") false ".to_owned()), "{told:?}");
+        assert!(told.contains(&"question string None true characters: at least 1".to_owned()), "{told:?}");
+        assert!(told.contains(&"mode nullable Some(\"Mode\") false ".to_owned()), "{told:?}");
         assert!(told.contains(&"ids list of integer None false ".to_owned()), "{told:?}");
         let mode = reference.schemas.iter().find(|schema| schema.name == "Mode").unwrap();
         assert_eq!(mode.values, ["generate", "extract"]);
