@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
@@ -31,6 +31,7 @@ pub struct App {
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
     store: OnceLock<Arc<dyn VectorStore>>,
+    changing: Mutex<()>,
     // Dropped in this order: the room is set aside again when store and state are closed, then the lock goes.
     _reserve: Reserve,
     _lock: DataLock,
@@ -104,6 +105,7 @@ impl App {
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
             store: OnceLock::new(),
+            changing: Mutex::new(()),
             _reserve: reserve,
             _lock: lock,
         })
@@ -132,6 +134,16 @@ impl App {
     /// The files that came over HTTP.
     pub fn uploads(&self) -> &Uploads {
         &self.uploads
+    }
+
+    /// The right to change the index, of which there is one, unless somebody has it now. [`crate::index`] takes it.
+    pub fn try_change(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.changing.try_lock() {
+            Ok(right) => Some(right),
+            // Whoever panicked left what a crash leaves, and the next pass brings that in order.
+            Err(TryLockError::Poisoned(right)) => Some(right.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// A failure of the state database with the directory named where its disk is full.

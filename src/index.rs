@@ -2,6 +2,8 @@
 //! [`sources`].
 
 use std::collections::HashMap;
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intramuros_ingest::access::Acl;
@@ -27,6 +29,9 @@ pub use sources::{Planned, all_sources, orphan_warning, orphans, source_of, sour
 
 /// The hidden subcommand that serves as a reader process.
 pub const READER_COMMAND: &str = "read-documents";
+
+/// How often somebody who waits for a pass to end looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What can keep an ingest from running.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,16 @@ pub enum IndexError {
         /// Its folder.
         root: String,
     },
+    /// A new source came in between planning and running.
+    #[error(
+        "the folder of the source `{name}` came into the index meanwhile, and {path} overlaps it: run the same command again"
+    )]
+    Meanwhile {
+        /// The folder that was to become a source.
+        path: String,
+        /// The source that is there now.
+        name: String,
+    },
     /// A remembered folder and a configured one are the same, or one lies in the other.
     #[error(
         "the folder of the configured source `{configured}` overlaps with {root}, which was ingested by its path before: its documents would be indexed twice and stay readable by the readers given then; run `intramuros documents forget {remembered}`, then `intramuros ingest`"
@@ -125,18 +140,42 @@ pub enum IndexError {
     Reader(std::io::Error),
 }
 
-/// Runs one pass over a source as a recorded job of the command line.
+/// Whether somebody changes the index now; a pass or a `forget` that begins meanwhile waits for its turn.
+pub fn is_busy(app: &App) -> bool {
+    app.try_change().is_none()
+}
+
+/// Waits for the right to change the index; `None` once `cancel` is set.
+fn turn<'a>(app: &'a App, cancel: Option<&AtomicBool>) -> Option<MutexGuard<'a, ()>> {
+    loop {
+        if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            return None;
+        }
+        if let Some(right) = app.try_change() {
+            return Some(right);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// What a pass reports that was cancelled before its turn came.
+fn never_begun(planned: &Planned) -> SyncReport {
+    SyncReport { source: planned.name().to_owned(), interrupted: true, ..SyncReport::default() }
+}
+
+/// Runs one pass over a source as a recorded job of the command line, once nobody else changes the index.
 pub fn run(
     app: &App,
     planned: &Planned,
     options: &SyncOptions,
     events: &mut dyn FnMut(SyncEvent<'_>),
 ) -> Result<SyncReport, IndexError> {
+    let Some(turn) = turn(app, options.cancel.as_deref()) else { return Ok(never_begun(planned)) };
     // What keeps the run from beginning is no failed run.
     app.embedder()?;
     app.store()?;
     let job = app.wait(app.state().start_job("sync", planned.name())).map_err(|error| app.state_error(error))?;
-    let outcome = pass(app, planned, options, events);
+    let outcome = pass_in_turn(app, planned, options, events, &turn);
     let (json, error);
     let end = match &outcome {
         Ok(report) => {
@@ -159,15 +198,27 @@ pub fn run(
     Ok(report)
 }
 
-/// One pass over a source; who calls this records it.
+/// One pass over a source, once nobody else changes the index; who calls this records it.
 pub fn pass(
     app: &App,
     planned: &Planned,
     options: &SyncOptions,
     events: &mut dyn FnMut(SyncEvent<'_>),
 ) -> Result<SyncReport, IndexError> {
+    let Some(turn) = turn(app, options.cancel.as_deref()) else { return Ok(never_begun(planned)) };
+    pass_in_turn(app, planned, options, events, &turn)
+}
+
+fn pass_in_turn(
+    app: &App,
+    planned: &Planned,
+    options: &SyncOptions,
+    events: &mut dyn FnMut(SyncEvent<'_>),
+    _: &MutexGuard<'_, ()>,
+) -> Result<SyncReport, IndexError> {
     let name = planned.name();
     if let Some((root, readers)) = &planned.remember {
+        sources::still_apart(app, name, root)?;
         app.wait(app.state().remember_source(name, root, readers)).map_err(|error| app.state_error(error))?;
     }
     let mut options = options.clone();
@@ -209,11 +260,12 @@ pub fn narrow<'a>(app: &'a App, id: DocumentId, readers: &Acl) -> Result<Lowered
     Ok(lowered)
 }
 
-/// Takes all documents of a source out of the index and forgets the source.
+/// Takes all documents of a source out of the index and forgets the source, once nobody else changes the index.
 pub fn forget(app: &App, source: &str) -> Result<usize, IndexError> {
     if source == uploads::SOURCE && app.uploads().exists() {
         return Err(IndexError::ForgetUploads { directory: app.uploads().root().display().to_string() });
     }
+    let _turn = turn(app, None);
     let known = app.wait(app.state().known(source))?;
     let mut sink = Sink { app, store: app.store()?.as_ref(), written: Vec::new() };
     let sunk = |error| IndexError::Sync(SyncError::Sink(error));

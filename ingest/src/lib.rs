@@ -5,6 +5,7 @@
 pub mod access;
 pub mod chunk;
 pub mod document;
+pub mod escape;
 pub mod format;
 pub mod language;
 pub mod sentence;

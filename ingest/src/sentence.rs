@@ -46,20 +46,70 @@ const STARTERS: &[&str] = &[
 
 /// Splits a text into sentences: byte ranges in order, without the white space around them. Together they hold every
 /// character that is not white space.
+///
+/// Each line of a table is one, whatever stands in its cells: what is true of one row need not be of the next. Lines are
+/// of a table when they begin or end with `|`, have three cells or more, or stand together with ` | ` in each; a lone
+/// line with one ` | ` in it is prose.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let mut start = 0;
+    let mut lines = Vec::new();
     let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        lines.push((at..at + line.len(), Row::of(line)));
+        at += line.len();
+    }
+    let mut prose = 0;
+    for (i, (line, row)) in lines.iter().enumerate() {
+        let beside = |other: Option<&(Range<usize>, Row)>| other.is_some_and(|(_, row)| *row != Row::No);
+        let together = beside(lines.get(i + 1)) || i.checked_sub(1).is_some_and(|before| beside(lines.get(before)));
+        if *row == Row::Surely || (*row == Row::Perhaps && together) {
+            prose_sentences(text, prose..line.start, &mut found);
+            push_trimmed(&mut found, text, line.clone());
+            prose = line.end;
+        }
+    }
+    prose_sentences(text, prose..text.len(), &mut found);
+    found
+}
+
+/// Whether a line looks like the row of a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Row {
+    No,
+    Perhaps,
+    Surely,
+}
+
+impl Row {
+    fn of(line: &str) -> Self {
+        let line = line.trim();
+        let ruler = || line.contains("--") && line.bytes().all(|byte| b"|:- \t".contains(&byte));
+        match line.matches(" | ").count() {
+            // The two may share a blank: `a |  | b`.
+            _ if line.starts_with('|') || line.ends_with(" |") || line.contains(" |  | ") => Self::Surely,
+            0 if line.contains('|') && ruler() => Self::Surely,
+            0 => Self::No,
+            1 => Self::Perhaps,
+            _ => Self::Surely,
+        }
+    }
+}
+
+/// Splits the prose in a range of a text.
+fn prose_sentences(whole: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {
+    let text = &whole[..range.end];
+    let mut start = range.start;
+    let mut at = start;
     while let Some(c) = text[at..].chars().next() {
         let next = at + c.len_utf8();
         if c == '\n' && line_break_ends(&text[next..]) {
-            push_trimmed(&mut found, text, start..at);
+            push_trimmed(found, text, start..at);
             start = next;
             at = next;
         } else if is_end_mark(c) {
             let end = after_end_marks(text, at);
             if ends_sentence(text, start, at, end) {
-                push_trimmed(&mut found, text, start..end);
+                push_trimmed(found, text, start..end);
                 start = end;
             }
             at = end;
@@ -67,8 +117,7 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
             at = next;
         }
     }
-    push_trimmed(&mut found, text, start..text.len());
-    found
+    push_trimmed(found, text, start..text.len());
 }
 
 fn push_trimmed(found: &mut Vec<Range<usize>>, text: &str, range: Range<usize>) {
@@ -95,7 +144,7 @@ fn is_opener(c: char) -> bool {
 /// A line break is usually just where the line was full; before a blank line or an item of a list it is an end.
 fn line_break_ends(after: &str) -> bool {
     let line = after.trim_start_matches([' ', '\t', '\r']);
-    line.starts_with(['\n', '|']) || begins_item(line)
+    line.starts_with('\n') || begins_item(line)
 }
 
 /// Whether a line begins with the mark of a list item: `- `, `• `, `1. `, `12) `, `a) `, `(b) `.
@@ -282,6 +331,56 @@ mod tests {
     }
 
     #[test]
+    fn each_row_of_a_table_is_one_sentence() {
+        for (text, expected) in [
+            (
+                "Límites por ciudad:\n\nCiudad | Límite\nMadrid | 120 euros. No se paga más.\nSevilla | 95\nBilbao | 105\n\nFin.",
+                &[
+                    "Límites por ciudad:",
+                    "Ciudad | Límite",
+                    "Madrid | 120 euros. No se paga más.",
+                    "Sevilla | 95",
+                    "Bilbao | 105",
+                    "Fin.",
+                ][..],
+            ),
+            (
+                "The limits are:\n| City | Limit |\n|---|---:|\n| Madrid | 120 |\n|Sevilla|95|\nThat is all. Really.",
+                &[
+                    "The limits are:",
+                    "| City | Limit |",
+                    "|---|---:|",
+                    "| Madrid | 120 |",
+                    "|Sevilla|95|",
+                    "That is all.",
+                    "Really.",
+                ],
+            ),
+            ("A | B\n--- | ---\n1 | 2", &["A | B", "--- | ---", "1 | 2"]),
+            ("Norte |\nMadrid | 120\n| 95", &["Norte |", "Madrid | 120", "| 95"]),
+            ("Uno | dos. Tres | cuatro", &["Uno | dos. Tres | cuatro"]),
+            ("a |  | b. C", &["a |  | b. C"]),
+            ("Los límites:\nMadrid | 120\nSevilla | 95", &["Los límites:", "Madrid | 120", "Sevilla | 95"]),
+        ] {
+            assert_eq!(split(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn prose_with_a_bar_in_it_is_prose() {
+        for (text, expected) in [
+            (
+                "Run `ps | grep x` to see\nwhat is going on. Then stop.",
+                &["Run `ps | grep x` to see\nwhat is going on.", "Then stop."][..],
+            ),
+            ("Elija Sí | No. Pulse Intro.", &["Elija Sí | No.", "Pulse Intro."]),
+            ("a|b is not c||d. It is\ne|f.", &["a|b is not c||d.", "It is\ne|f."]),
+        ] {
+            assert_eq!(split(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn every_character_is_in_one_sentence_whatever_the_text() {
         let alphabet = [
             "a",
@@ -313,6 +412,8 @@ mod tests {
             ")",
             "\t",
             "|",
+            " | ",
+            "x | y",
             "…\u{2028}",
         ];
         let mut seed = 7_u64;

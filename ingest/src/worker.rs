@@ -2,8 +2,9 @@
 //!
 //! The parent starts `program args…`, which calls [`serve_stdio`]. Both talk in frames, a length (u64, little endian)
 //! and that many bytes: at the start the memory limit; then for each document its path and its bytes, and back the
-//! result as JSON. The parent kills a child that is over the time limit; the kernel refuses memory over the limit; a child
-//! whose parent is gone ends itself. After a failure the next document gets a new child.
+//! result as JSON. The parent kills a child that is over the time limit; the kernel refuses memory over the limit, and
+//! files altogether; a child gets nothing of its parent's environment, and one whose parent is gone ends itself. After a
+//! failure the next document gets a new child.
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -27,6 +28,9 @@ const STACK: usize = 64 << 20;
 
 /// How often a child looks whether its parent still lives.
 const PARENT_CHECK: Duration = Duration::from_millis(500);
+
+/// The one variable of the environment that a child gets: without it a program may not start.
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 /// How much of a child's error output is kept.
 const MAX_STDERR: u64 = 64 << 10;
@@ -152,12 +156,11 @@ impl Drop for Worker {
 
 impl Running {
     fn start(options: &WorkerOptions) -> io::Result<Self> {
-        let mut child = Command::new(&options.program)
-            .args(&options.args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(&options.program);
+        command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The environment may hold keys, which no reader needs; where libraries lie, the program may.
+        command.env_clear().envs(std::env::var_os(LIBRARY_PATH).map(|path| (LIBRARY_PATH, path)));
+        let mut child = command.spawn()?;
         let missing = || io::Error::other("a pipe to the reader is missing");
         let mut stdin = BufWriter::new(child.stdin.take().ok_or_else(missing)?);
         let stdout = BufReader::new(child.stdout.take().ok_or_else(missing)?);
@@ -242,15 +245,19 @@ pub fn serve_stdio() -> io::Result<()> {
     serve(io::stdin().lock(), std::fs::File::from(out))
 }
 
-/// Serves any pair of streams; see the module's head for what goes over them.
+/// Serves any pair of streams; see the module's head for what goes over them. From then on the whole process can open no
+/// more files and write to none.
 pub fn serve(mut input: impl Read, output: impl Write) -> io::Result<()> {
     let mut output = BufWriter::new(output);
     let Some(limit) = read_frame(&mut input)? else { return Ok(()) };
     let limit = limit.try_into().map(u64::from_le_bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
     rustix::process::setrlimit(Resource::As, limit)?;
-    // No core dumps: they would hold document text.
-    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // No core dumps: they would hold document text. And a reader writes no file and opens none: it has its pipes. The
+    // number of processes is not limited: the kernel counts those of the whole user, and a thread as one.
+    for resource in [Resource::Core, Resource::Fsize, Resource::Nofile] {
+        rustix::process::setrlimit(resource, Rlimit { current: Some(0), maximum: Some(0) })?;
+    }
     while let Some(path) = read_frame(&mut input)? {
         let Some(bytes) = read_frame(&mut input)? else { break };
         let raw = RawDocument { path: String::from_utf8_lossy(&path).into_owned(), bytes };
@@ -335,6 +342,8 @@ mod tests {
         };
         assert!(run("cat >/dev/null & kill -6 $$").contains("signal 6"));
         assert!(run("exit 3").contains("exit code 3"));
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some_and(|value| !value.is_empty()), "not run by cargo");
+        assert!(run("exit $((4 + ${#CARGO_MANIFEST_DIR} + ${#HOME}))").contains("(exit code 4)"));
         assert!(run("head -c 9999 >/dev/null; echo memory allocation of 9 bytes failed >&2; exit 1").contains("MiB"));
         assert!(run("cat >/dev/null").contains("longer than"));
     }

@@ -17,7 +17,9 @@ fn main() {
     memory_is_limited_and_the_next_document_is_read();
     time_is_limited_and_the_next_document_is_read();
     a_child_that_was_killed_is_replaced();
-    println!("worker: 5 checks passed");
+    #[cfg(target_os = "linux")]
+    a_child_has_no_environment_and_no_files();
+    println!("worker: all checks passed");
 }
 
 fn options() -> WorkerOptions {
@@ -69,4 +71,30 @@ fn a_child_that_was_killed_is_replaced() {
         worker.kill_child();
     }
     worker.extract(&manual()).expect("text");
+}
+
+/// What the kernel says of the child while it waits for its next document.
+#[cfg(target_os = "linux")]
+fn a_child_has_no_environment_and_no_files() {
+    use std::fs;
+
+    let mut worker = Worker::new(options());
+    assert_eq!(worker.extract(&manual()), format::extract(&manual()));
+    let parent = format!("\nPPid:\t{}\n", std::process::id());
+    let processes = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+    let child = |path: &std::path::PathBuf| fs::read_to_string(path.join("status")).is_ok_and(|s| s.contains(&parent));
+    let children: Vec<_> = processes.filter(child).collect();
+    let [child] = children.as_slice() else { panic!("{} children", children.len()) };
+
+    assert!(std::env::vars_os().count() > 1, "nothing to inherit");
+    let environment = fs::read(child.join("environ")).expect("environ");
+    let variables = environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty());
+    let foreign: Vec<_> = variables.filter(|variable| !variable.starts_with(b"LD_LIBRARY_PATH=")).collect();
+    assert!(foreign.is_empty(), "{} variables", foreign.len());
+    let limits = fs::read_to_string(child.join("limits")).expect("limits");
+    for name in ["Max file size", "Max open files", "Max core file size"] {
+        let line = limits.lines().find(|line| line.starts_with(name)).expect(name);
+        let values: Vec<&str> = line[name.len()..].split_whitespace().take(2).collect();
+        assert_eq!(values, ["0", "0"], "{name}");
+    }
 }

@@ -51,7 +51,7 @@ pub trait Embedder: Send + Sync {
     fn identity(&self) -> &str;
     /// Length of a vector.
     fn dimensions(&self) -> usize;
-    /// Tokens of one text that the model sees, special tokens not counted; the rest is cut off.
+    /// Tokens of one text that the model sees, special tokens and prefixes not counted; the rest is cut off.
     fn max_tokens(&self) -> usize;
     /// Length of a text in tokens, special tokens not counted, without cutting.
     fn count_tokens(&self, text: &str) -> usize;

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::output::{self, printable};
 use super::{As, Session};
-use crate::answer::{Answer, AnswerEvent, AnswerMode, Ask};
+use crate::answer::{Answer, AnswerEvent, AnswerMode};
+use crate::local::{Event, Question};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -29,15 +31,16 @@ pub struct Args {
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let questions = super::questions(&args.question, args.batch.as_deref(), &session.config.answer)?;
-    let app = session.app("ask")?;
-    let caller = args.who.caller();
+    let engine = session.engine("ask")?;
     for question in questions {
-        let mode = args.mode.unwrap_or(session.config.answer.mode);
-        let ask = Ask { question, mode, seed: args.seed, max_tokens: None };
+        let call = Question { question, mode: args.mode, seed: args.seed, principals: args.who.principals.clone() };
         if session.json || args.batch.is_some() {
-            output::json(&app.ask(&caller, &ask, &mut |_| true)?)?;
+            output::json(&engine.get(call)?)?;
         } else {
-            let answer = app.ask(&caller, &ask, &mut print_event)?;
+            let answer = engine.call(call, &Arc::default(), &mut |event| match event {
+                Event::Text(text) => print_text(&text),
+                _ => true,
+            })?;
             println!();
             print_rest(&answer);
         }
@@ -49,11 +52,13 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 pub fn print_event(event: AnswerEvent<'_>) -> bool {
     match event {
         AnswerEvent::Citation(_) | AnswerEvent::Waiting => true,
-        AnswerEvent::Text(text) => {
-            let mut out = std::io::stdout().lock();
-            write!(out, "{}", printable(text)).and_then(|()| out.flush()).is_ok()
-        }
+        AnswerEvent::Text(text) => print_text(text),
     }
+}
+
+fn print_text(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}", printable(text)).and_then(|()| out.flush()).is_ok()
 }
 
 /// Prints what belongs under the text: sources, what was removed or left out.

@@ -1,12 +1,14 @@
 //! `intramuros documents`
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use clap::Subcommand;
 use intramuros_ingest::document::DocumentId;
 use serde_json::json;
 
 use super::{As, Session, output};
-use crate::index;
+use crate::local::{DocumentText, Engine, Event, Forget, ListDocuments, ShowDocument};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -39,11 +41,12 @@ enum Command {
 }
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
-    let app = session.app("documents")?;
+    let engine = session.engine("documents")?;
     match &args.command {
-        None | Some(Command::List) => list(session, &app, &args.who),
+        None | Some(Command::List) => list(session, &engine, &args.who),
         Some(Command::Show { id }) => {
-            let Some(record) = app.wait(app.state().document(&args.who.caller(), *id))? else { return no_such(*id) };
+            let call = ShowDocument { id: *id, principals: args.who.principals.clone() };
+            let Some(record) = engine.get(call)? else { return no_such(*id) };
             if session.json {
                 return output::json(&record);
             }
@@ -61,7 +64,8 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             Ok(())
         }
         Some(Command::Text { id }) => {
-            let Some(text) = app.wait(app.state().document_text(&args.who.caller(), *id))? else { return no_such(*id) };
+            let call = DocumentText { id: *id, principals: args.who.principals.clone() };
+            let Some(text) = engine.get(call)? else { return no_such(*id) };
             if session.json {
                 return output::json(&json!({ "document_id": id, "text": text }));
             }
@@ -69,12 +73,12 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             Ok(())
         }
         Some(Command::Forget { source }) => {
-            let known = app.wait(app.state().sources())?.iter().any(|record| record.name == *source)
-                || !app.wait(app.state().known(source))?.is_empty();
-            if !known {
-                bail!("no source `{source}`; `intramuros documents --json` shows the source of each document");
-            }
-            let gone = index::forget(&app, source)?;
+            let gone = engine.call(Forget { source: source.clone() }, &Arc::default(), &mut |event| {
+                if event == Event::Queued {
+                    output::queued();
+                }
+                true
+            })?;
             if session.json {
                 return output::json(&json!({ "forgotten": source, "documents": gone }));
             }
@@ -84,8 +88,8 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn list(session: &Session, app: &crate::app::App, who: &As) -> anyhow::Result<()> {
-    let records = app.wait(app.state().documents(&who.caller()))?;
+fn list(session: &Session, engine: &Engine, who: &As) -> anyhow::Result<()> {
+    let records = engine.get(ListDocuments { principals: who.principals.clone() })?;
     if session.json {
         return output::json(&json!({ "documents": records }));
     }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, anyhow, bail};
 use intramuros_ingest::access::Acl;
-use intramuros_ingest::sync::{SyncEvent, SyncOptions, SyncReport};
+use intramuros_ingest::sync::SyncReport;
 use serde_json::json;
 
 use super::Session;
 use super::output::{self, Progress};
 use crate::app::App;
-use crate::index::{self, Planned};
+use crate::index::Planned;
+use crate::local::{self, Event, Ingest, Ingested, Listener};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -29,74 +30,80 @@ pub struct Args {
 }
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
-    let app = session.app("ingest")?;
-    let planned = match &args.paths[..] {
-        [] => index::all_sources(&app)?,
-        paths => index::sources_of(&app, paths, args.acl.as_ref())?,
-    };
-    for orphan in index::orphans(&app)? {
-        eprintln!("warning: {}", index::orphan_warning(&orphan));
+    let mut paths = Vec::with_capacity(args.paths.len());
+    for path in &args.paths {
+        // A server that does this stands in another directory.
+        paths.push(std::path::absolute(path).with_context(|| format!("cannot ingest `{}`", path.display()))?);
     }
+    let engine = session.engine("ingest")?;
     let cancel = cancel_on_ctrl_c(session);
-    let mut reports = Vec::new();
-    let mut broken = Vec::new();
-    for one in &planned {
-        // A source that cannot be reached must not keep the others from being brought in step.
-        match run_one(&app, one, args.allow_empty, &cancel) {
-            Ok(report) => reports.push(report),
-            Err(error) if planned.len() == 1 => return Err(error),
-            Err(error) => {
-                output::error(&error);
-                broken.push(one.name().to_owned());
-            }
-        }
-    }
+    let mut shown = Shown::new();
+    let call = Ingest { paths, acl: args.acl.clone(), allow_empty: args.allow_empty };
+    let Ingested { sources, broken } = engine.call(call, &cancel, &mut |event| shown.hear(event))?;
     if session.json {
-        output::json(&json!({ "sources": reports, "broken": broken }))?;
+        output::json(&json!({ "sources": sources, "broken": broken }))?;
     } else {
-        for report in &reports {
+        for report in &sources {
             print!("{report}");
         }
     }
     if !broken.is_empty() {
-        bail!("{} of {} sources could not be gone through: {}", broken.len(), planned.len(), broken.join(", "));
+        let all = sources.len() + broken.len();
+        bail!("{} of {all} sources could not be gone through: {}", broken.len(), broken.join(", "));
     }
-    if reports.iter().any(|report| report.interrupted) {
+    if sources.iter().any(|report| report.interrupted) {
         bail!("interrupted; run the same command again to go on");
     }
     Ok(())
 }
 
-/// One pass with its progress on standard error.
+/// One pass of this process with its progress on standard error.
 pub fn run_one(
     app: &App,
     planned: &Planned,
     allow_empty: bool,
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<SyncReport> {
-    let settings = &app.config().ingest;
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let options = SyncOptions {
-        workers: if settings.workers == 0 { cores } else { settings.workers },
-        target_tokens: settings.target_tokens,
-        allow_empty,
-        cancel: Some(cancel.clone()),
-        ..SyncOptions::default()
-    };
-    let mut progress = Progress::counting(0, "documents");
-    let started = Instant::now();
-    let mut embedded = 0;
-    let report = index::run(app, planned, &options, &mut |event| match event {
-        SyncEvent::Listed { documents, .. } => progress.set_total(documents),
-        SyncEvent::Embedded { texts } => {
-            embedded += texts;
-            let rate = embedded as f64 / started.elapsed().as_secs_f64().max(0.001);
-            progress.message(format!("({embedded} passages, {rate:.0}/s)"));
+    let mut shown = Shown::new();
+    let mut hear = |event| shown.hear(event);
+    Ok(local::pass(app, planned, allow_empty, &mut Listener::new(&mut hear, cancel.clone()))?)
+}
+
+/// Shows what is heard of an ingest on standard error.
+struct Shown {
+    progress: Progress,
+    started: Instant,
+    embedded: u64,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Self { progress: Progress::counting(0, "documents"), started: Instant::now(), embedded: 0 }
+    }
+
+    fn hear(&mut self, event: Event) -> bool {
+        match event {
+            Event::Listed(documents) => {
+                self.started = Instant::now();
+                self.progress.set_total(documents);
+            }
+            Event::Embedded(texts) => {
+                self.embedded += texts;
+                let rate = self.embedded as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+                self.progress.message(format!("({} passages, {rate:.0}/s)", self.embedded));
+            }
+            Event::Document => self.progress.advance(1),
+            Event::SourceEnded => {
+                self.progress.finish();
+                *self = Self::new();
+            }
+            Event::SourceFailed(reason) => output::error(&anyhow!(reason)),
+            Event::Warning(text) => eprintln!("warning: {text}"),
+            Event::Queued => output::queued(),
+            Event::Text(_) => {}
         }
-        SyncEvent::Done { .. } => progress.advance(1),
-    });
-    progress.finish();
-    Ok(report?)
+        true
+    }
 }
 
 /// The first Ctrl-C ends the run at the next safe place; the second one ends the process.

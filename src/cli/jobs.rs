@@ -4,6 +4,7 @@ use anyhow::bail;
 use serde_json::json;
 
 use super::{Session, output};
+use crate::local::{ListJobs, ShowJob};
 use crate::state::jobs::JobRecord;
 
 #[derive(clap::Args)]
@@ -16,14 +17,14 @@ pub struct Args {
 }
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
-    let app = session.app("jobs")?;
+    let engine = session.engine("jobs")?;
     if let Some(id) = &args.id {
-        let Some(job) = app.wait(app.state().job(id))? else {
+        let Some(job) = engine.get(ShowJob { id: id.clone() })? else {
             bail!("no job `{id}`; `intramuros jobs` lists them");
         };
         return if session.json { output::json(&job) } else { show(&job) };
     }
-    let jobs = app.wait(app.state().jobs(args.limit))?;
+    let jobs = engine.get(ListJobs { limit: args.limit })?;
     if session.json {
         return output::json(&json!({ "jobs": jobs }));
     }

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use intramuros_ingest::access::{Acl, Caller};
+use intramuros_ingest::access::Acl;
 
-use crate::accounts::{self, AccountCommand, AccountReply};
+use crate::accounts::{AccountCommand, AccountReply};
 use crate::app::App;
 use crate::config::Config;
 use crate::index::READER_COMMAND;
+use crate::local::Engine;
 
 mod ask;
 mod bench;
@@ -67,7 +68,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pull the starter models, index the sample intranet and answer three questions about it
+    /// Pull the starter models, index the sample intranet, answer three questions about it and serve the chat page
     Demo(demo::Args),
     /// Serve the API and the chat page
     Serve(serve::Args),
@@ -110,15 +111,6 @@ struct As {
     principals: Option<Acl>,
 }
 
-impl As {
-    fn caller(&self) -> Caller {
-        match &self.principals {
-            None => Caller::LocalAdministrator,
-            Some(principals) => Caller::new(principals.readers().cloned()),
-        }
-    }
-}
-
 /// What every command gets.
 struct Session {
     config: Config,
@@ -127,14 +119,19 @@ struct Session {
 }
 
 impl Session {
+    /// For what a running server can do in place of this process.
+    fn engine(&self, command: &str) -> anyhow::Result<Engine> {
+        Ok(Engine::open(self.config.clone(), command, self.runtime.handle().clone())?)
+    }
+
+    /// For what needs the data directory for itself.
     fn app(&self, command: &str) -> anyhow::Result<App> {
         Ok(App::open(self.config.clone(), command, self.runtime.handle().clone())?)
     }
 
     /// Does something with users, groups or keys.
     fn accounts(&self, command: &AccountCommand) -> anyhow::Result<AccountReply> {
-        let app = self.app("accounts")?;
-        Ok(app.wait(accounts::execute(app.state(), command))?)
+        self.engine("accounts")?.get(command.clone())
     }
 }
 

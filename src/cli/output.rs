@@ -16,15 +16,12 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its causes, each once.
 pub fn error(error: &anyhow::Error) {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        // Most messages already hold their cause.
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", crate::local::error_text(error));
+}
+
+/// Says that something else changes the index now.
+pub fn queued() {
+    eprintln!("the index is being changed; this waits for its turn");
 }
 
 /// Shows how far a long task is: a bar on a terminal, a plain line now and then otherwise.

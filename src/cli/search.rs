@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::output::{self, printable};
 use super::{As, Session};
-use crate::retrieve::{Found, Retrieved};
+use crate::http::search::SearchResponse;
+use crate::local::Search;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,53 +25,31 @@ pub struct Args {
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let questions = super::questions(&args.question, args.batch.as_deref(), &session.config.answer)?;
-    let app = session.app("search")?;
-    let limit = args.k.map_or(session.config.retrieve.limit, |k| k as usize);
-    let retriever = app.retriever()?;
-    for question in &questions {
-        let retrieved = retriever.search(&args.who.caller(), question, limit)?;
+    let engine = session.engine("search")?;
+    let limit = args.k.map(|k| k as usize);
+    for question in questions {
+        let response = engine.get(Search { question, limit, principals: args.who.principals.clone() })?;
         if session.json || args.batch.is_some() {
-            let hits: Vec<_> = retrieved.found.iter().enumerate().map(|(i, found)| hit(i + 1, found)).collect();
-            output::json(&json!({ "hits": hits, "took_ms": retrieved.took_ms }))?;
+            output::json(&response)?;
         } else {
-            print(&retrieved);
+            print(&response);
         }
     }
     Ok(())
 }
 
-fn print(retrieved: &Retrieved) {
-    if retrieved.found.is_empty() {
+fn print(response: &SearchResponse) {
+    if response.hits.is_empty() {
         println!("Nothing found in the documents you can read.");
     }
-    for (i, found) in retrieved.found.iter().enumerate() {
-        let chunk = &found.chunk;
-        let page = chunk.page.map_or(String::new(), |page| format!(", page {page}"));
-        let section =
-            if chunk.section.is_empty() { String::new() } else { format!(" > {}", chunk.section.join(" > ")) };
-        println!("{}. {}{}{page}  ({:.3})", i + 1, printable(&chunk.title), printable(&section), found.score);
-        println!("   {}", chunk.uri);
-        for line in printable(&chunk.text).lines() {
+    for hit in &response.hits {
+        let page = hit.page.map_or(String::new(), |page| format!(", page {page}"));
+        let section = if hit.section.is_empty() { String::new() } else { format!(" > {}", hit.section.join(" > ")) };
+        println!("{}. {}{}{page}  ({:.3})", hit.rank, printable(&hit.title), printable(&section), hit.score);
+        println!("   {}", hit.uri);
+        for line in printable(&hit.text).lines() {
             println!("   {line}");
         }
         println!();
     }
-}
-
-fn hit(rank: usize, found: &Found) -> serde_json::Value {
-    let chunk = &found.chunk;
-    json!({
-        "rank": rank,
-        "score": found.score,
-        "cosine": found.cosine,
-        "coverage": found.coverage,
-        "document_id": chunk.document_id,
-        "title": chunk.title,
-        "uri": chunk.uri,
-        "page": chunk.page,
-        "section": chunk.section,
-        "start": chunk.start,
-        "end": chunk.end,
-        "text": chunk.text,
-    })
 }

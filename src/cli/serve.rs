@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Session;
 use crate::app::App;
-use crate::http;
+use crate::{http, local};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -41,13 +41,19 @@ pub fn serve(
     if !address.ip().is_loopback() {
         tracing::warn!("{address} can be reached from other machines in plain http: put a proxy with TLS in front");
     }
-    let server = http::Server::new(app)?;
+    let server = http::Server::new(app.clone())?;
     session.runtime.block_on(async {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address}: end what uses it, or choose another with --listen ADDRESS")
         })?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let (end, mut ending) = tokio::sync::watch::channel(false);
+        let calls = local::listen(&app, async move {
+            // Dropped with the server, it means the same.
+            let _ = ending.wait_for(|ending| *ending).await;
+        })
+        .context("cannot make the socket in the data directory")?;
         ready(listener.local_addr()?);
         let (runner, within) = (server.runner().clone(), Duration::from_secs(settings.shutdown_s));
         let jobs = runner.clone();
@@ -56,6 +62,7 @@ pub fn serve(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
+            end.send_replace(true);
             eprintln!("ending: no new requests, what runs comes to its end; once more ends at once");
             tokio::spawn(async move {
                 tokio::select! {
@@ -72,6 +79,7 @@ pub fn serve(
         if !ended {
             tracing::warn!("the running job did not come to a safe place in time; it goes on after the restart");
         }
+        calls.await?;
         anyhow::Ok(())
     })
 }

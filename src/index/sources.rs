@@ -88,6 +88,16 @@ pub fn orphan_warning(name: &str) -> String {
     )
 }
 
+/// Refuses a new source that overlaps one which was not there yet when it was planned.
+pub(super) fn still_apart(app: &App, name: &str, root: &Path) -> Result<(), IndexError> {
+    for (other, place, _) in known_folders(app)? {
+        if other != name && overlap(&place, root) {
+            return Err(IndexError::Meanwhile { path: root.display().to_string(), name: other });
+        }
+    }
+    Ok(())
+}
+
 /// Whether one folder is or holds the other, by their real places.
 fn overlap(a: &Path, b: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::{ContentHash, DocumentId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, from_json};
 
 /// A document as lists show it.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DocumentRecord {
     /// Its id.
     #[schema(value_type = uuid::Uuid)]
@@ -79,6 +79,11 @@ pub struct Original {
 }
 
 impl DocumentRecord {
+    /// The first character of each page, for paged formats.
+    pub fn page_starts(&self) -> &[usize] {
+        &self.page_starts
+    }
+
     /// The 1-based page of a character offset, for paged formats.
     pub fn page_at(&self, offset: usize) -> Option<u32> {
         let begun = self.page_starts.partition_point(|&start| start <= offset);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{State, StateError, from_json, now_ms, to_json};
 
 /// One run.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobRecord {
     /// Its id.
     pub job_id: String,

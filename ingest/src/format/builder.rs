@@ -6,7 +6,7 @@ use super::{FormatError, clean};
 use crate::document::{Block, BlockKind, Extracted};
 
 /// Part of [`super::fingerprint`]: raised when the same calls may give another text.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest text of one document, in bytes.
 const MAX_TEXT: usize = 64 << 20;
@@ -70,15 +70,28 @@ impl Builder {
     }
 
     /// Adds a table, one line a row; rows without text are left out, and so are empty columns at the end of a row.
+    ///
+    /// Every line shows that it is a row: one that has text in its first cell alone ends with `|`
+    /// ([`crate::sentence::sentences`]). A table of one column is a frame around text, and each row a paragraph.
     pub fn table(&mut self, rows: &[Vec<String>]) {
+        let filled = |row: &[String]| row.iter().rposition(|cell| !cell.trim().is_empty());
+        if rows.iter().all(|row| filled(row).is_none_or(|last| last == 0)) {
+            for cell in rows.iter().filter_map(|row| row.first()) {
+                self.paragraph(&clean::line(cell));
+            }
+            return;
+        }
         let mut text = String::new();
         for row in rows {
             let cells: Vec<String> = row.iter().map(|cell| clean::line(cell)).collect();
-            let Some(last) = cells.iter().rposition(|cell| !cell.is_empty()) else { continue };
+            let Some(last) = filled(&cells) else { continue };
             if !text.is_empty() {
                 text.push('\n');
             }
             text.push_str(cells[..=last].join(" | ").trim_start());
+            if last == 0 {
+                text.push_str(" |");
+            }
             if text.len() > MAX_TEXT {
                 break;
             }
@@ -198,9 +211,9 @@ mod tests {
         builder.page();
         builder.paragraph("fin");
         let out = builder.finish("").unwrap();
-        assert_eq!(out.text, "Título\n\n- uno\n  1. dos\n\na |  | b c\nd\n\nfin");
+        assert_eq!(out.text, "Título\n\n- uno\n  1. dos\n\na |  | b c\nd |\n\nfin");
         let texts: Vec<_> = out.blocks.iter().map(|block| &out.text[block.range.clone()]).collect();
-        assert_eq!(texts, ["Título", "- uno", "1. dos", "a |  | b c\nd", "fin"]);
+        assert_eq!(texts, ["Título", "- uno", "1. dos", "a |  | b c\nd |", "fin"]);
         assert_eq!(out.blocks.iter().map(|block| block.page).collect::<Vec<_>>(), [1, 1, 1, 1, 3].map(Some));
         assert_eq!(out.page_at(out.text.len() - 1), Some(3));
     }
@@ -216,6 +229,32 @@ mod tests {
         let out = builder.finish("").unwrap();
         assert_eq!(out.text, "La contratación empieza.");
         assert_eq!((out.blocks.len(), out.page_at(2), out.page_at(8)), (1, Some(1), Some(2)));
+    }
+
+    #[test]
+    fn each_row_of_a_table_is_a_sentence_of_its_own() {
+        let rows = |rows: &[&[&str]]| -> Vec<Vec<String>> {
+            rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect()
+        };
+        let mut builder = Builder::default();
+        builder.paragraph("Límites por noche");
+        let table = [&["Ciudad", "Límite"][..], &["Norte"], &["Madrid", "120. No más."], &["", "95"], &["Sur", " "]];
+        builder.table(&rows(&table));
+        builder.table(&rows(&[&["Un marco. Con texto."], &["Otro", ""]]));
+        let text = builder.finish("").unwrap().text;
+        let sentences: Vec<&str> = crate::sentence::sentences(&text).into_iter().map(|range| &text[range]).collect();
+        let expected = [
+            "Límites por noche",
+            "Ciudad | Límite",
+            "Norte |",
+            "Madrid | 120. No más.",
+            "| 95",
+            "Sur |",
+            "Un marco.",
+            "Con texto.",
+            "Otro",
+        ];
+        assert_eq!(sentences, expected);
     }
 
     #[test]

@@ -46,13 +46,17 @@ pub enum FormatError {
         limit: String,
     },
     /// Reading took too long and was stopped.
-    #[error("the reader took longer than {seconds} s and was stopped")]
+    #[error(
+        "the reader took longer than {seconds} s and was stopped: the next run tries again; if it comes back, raise `ingest.timeout_s`"
+    )]
     TooSlow {
         /// The time limit.
         seconds: u64,
     },
     /// Reading needed too much memory and was stopped.
-    #[error("the reader needed more than {mebibytes} MiB of memory and was stopped")]
+    #[error(
+        "the reader needed more than {mebibytes} MiB of memory and was stopped: the next run tries again; if it comes back, raise `ingest.memory_mib`"
+    )]
     TooHungry {
         /// The memory limit.
         mebibytes: u64,

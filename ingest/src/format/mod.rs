@@ -66,10 +66,24 @@ pub fn fingerprint() -> String {
     format!("b{}-{}", builder::VERSION, versions.join("-"))
 }
 
+/// Why no reader will take a file of this name, whatever is in it; `None` where the content decides.
+pub fn refused_by_name(path: &str) -> Option<FormatError> {
+    let ending = ending(path);
+    let known = ending.is_empty() || READERS.iter().any(|reader| reader.endings.contains(&ending.as_str()));
+    (!known).then(|| unsupported(ending))
+}
+
+fn unsupported(ending: String) -> FormatError {
+    FormatError::Unsupported { ending, known: known_endings().join(", ") }
+}
+
 /// Reads a file: the ending of its path names the format, its first bytes confirm it.
 ///
 /// A file whose content is plainly that of another known format is read as what it is, with a warning.
 pub fn extract(raw: &RawDocument) -> Result<Extracted, FormatError> {
+    if let Some(refused) = refused_by_name(&raw.path) {
+        return Err(refused);
+    }
     let ending = ending(&raw.path);
     let named = READERS.iter().find(|reader| reader.endings.contains(&ending.as_str()));
     if raw.bytes.is_empty() {
@@ -78,8 +92,8 @@ pub fn extract(raw: &RawDocument) -> Result<Extracted, FormatError> {
     let found = recognise(&raw.bytes);
     let Some(named) = named else {
         return match found {
-            Some(Content::Known(reader)) if ending.is_empty() => guarded(reader, &raw.bytes),
-            _ => Err(FormatError::Unsupported { ending, known: known_endings().join(", ") }),
+            Some(Content::Known(reader)) => guarded(reader, &raw.bytes),
+            _ => Err(unsupported(ending)),
         };
     };
     match found {
@@ -148,6 +162,8 @@ mod tests {
         assert!(error.contains(".xyz") && error.contains("docx"), "{error}");
         assert!(matches!(extract(&raw(".hidden", b"hello")), Err(FormatError::Unsupported { .. })));
         assert!(matches!(extract(&raw("a.md", b"")), Err(FormatError::Empty)));
+        assert_eq!(refused_by_name("a/b.xyz"), extract(&raw("a/b.xyz", b"%PDF-1.7")).err());
+        assert_eq!(["a.MD", "a/b.pdf", "README", ".hidden"].map(refused_by_name), [const { None }; 4]);
     }
 
     #[test]

@@ -103,7 +103,8 @@ pub enum ExtractError {
     /// The file is damaged, encrypted, empty or too much for its reader: it is listed as failed.
     #[error("{0}")]
     Unreadable(String),
-    /// The reader came to no end, which need not be the file's fault: it is listed as failed and tried again each time.
+    /// The reader came to no end, which need not be the file's fault: it is listed as failed and tried again each time,
+    /// and what is indexed of the file stays.
     #[error("{0}")]
     Stopped(String),
 }
@@ -113,7 +114,10 @@ impl From<FormatError> for ExtractError {
         let reason = error.to_string();
         match error {
             FormatError::Unsupported { .. } => Self::UnknownFormat(reason),
-            FormatError::Crashed { .. } => Self::Stopped(reason),
+            // The machine may have been busy, or low on memory.
+            FormatError::Crashed { .. } | FormatError::TooSlow { .. } | FormatError::TooHungry { .. } => {
+                Self::Stopped(reason)
+            }
             _ => Self::Unreadable(reason),
         }
     }
@@ -151,6 +155,8 @@ pub struct SyncOptions {
     pub embed_batch: usize,
     /// A commit comes after this many documents.
     pub commit_documents: usize,
+    /// A commit comes after documents with this many bytes of text, which the index may hold in memory until then.
+    pub commit_bytes: u64,
     /// A commit comes after this time.
     pub commit_every: Duration,
     /// Size in tokens that chunks aim at; the embedder's window limits it.
@@ -168,6 +174,7 @@ impl Default for SyncOptions {
             memory_bytes: 256 << 20,
             embed_batch: 32,
             commit_documents: 200,
+            commit_bytes: 32 << 20,
             commit_every: Duration::from_secs(20),
             target_tokens: crate::chunk::TARGET_TOKENS,
             allow_empty: false,
@@ -251,4 +258,23 @@ pub fn embedding_prefix(title: &str, section: &[String]) -> String {
     }
     prefix.push('\n');
     prefix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_over_its_limits_is_tried_again_and_the_setting_is_named() {
+        for (error, setting) in [
+            (FormatError::TooSlow { seconds: 60 }, "`ingest.timeout_s`"),
+            (FormatError::TooHungry { mebibytes: 2048 }, "`ingest.memory_mib`"),
+            (FormatError::Crashed { how: "signal 9".to_owned() }, "signal 9"),
+        ] {
+            let error = ExtractError::from(error);
+            assert!(matches!(error, ExtractError::Stopped(_)), "{error:?}");
+            assert!(error.to_string().contains(setting), "{error}");
+        }
+        assert!(matches!(FormatError::Empty.into(), ExtractError::Unreadable(_)));
+    }
 }

@@ -5,24 +5,26 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::compare::{is_wider, readers_of, take_gone};
-use super::group::{self, Member, Model, Put, Write, pending};
+use super::group::{self, Member, Model, Put, Vectors, Write, pending};
 use super::prepare::{Outcome, Prepared, Preparer, Ready, Shared};
 use super::queue::{Queue, StopOnDrop};
 use super::{ChunkSink, Embed, Known, KnownState, Listed, Ports, Readers, Settled, Status};
 use super::{SyncError, SyncEvent, SyncOptions, SyncReport};
-use crate::chunk;
+use crate::access::Acl;
 use crate::document::{ContentHash, Document, DocumentId, SourceItem};
 use crate::source::{Listing, ReadError, Source};
+use crate::{chunk, format};
 
 /// Rows that rights changes and deletions settle at a time.
 const ROWS_AT_A_TIME: usize = 500;
 
-/// Brings the index in step with a source, in this order: readers that changed, documents that are gone, then file
-/// after file in the order of paths. So what someone may no longer read is closed first, whatever follows.
+/// Brings the index in step with a source, in this order: documents that are gone are deleted, or closed where they may
+/// have moved; readers that changed, the narrowed ones first; then file after file in the order of paths. So what someone
+/// may no longer read is closed before any file is read, whatever follows.
 ///
 /// # Errors
-/// When the source cannot be listed, lists nothing although the index holds documents of it, or a port fails. What was
-/// committed until then is kept.
+/// When the source cannot be listed, lists nothing although the index holds documents of it, or a port fails; an embedder
+/// that fails on one document and not on others is no failure of the pass. What was committed until then is kept.
 pub fn run(
     source: &dyn Source,
     ports: Ports<'_>,
@@ -67,6 +69,7 @@ pub fn run(
         group: Vec::new(),
         group_chunks: 0,
         settled: Vec::new(),
+        settled_bytes: 0,
         last_commit: Instant::now(),
     };
     let outcome = pass.everything(&mut known, gone, &readers);
@@ -117,6 +120,8 @@ struct Pass<'a> {
     group_chunks: usize,
     /// What is written and not yet committed.
     settled: Vec<Settled>,
+    /// Bytes of text of the documents in it.
+    settled_bytes: u64,
     last_commit: Instant,
 }
 
@@ -124,11 +129,18 @@ impl Pass<'_> {
     fn everything(
         &mut self,
         known: &mut HashMap<String, Known>,
-        gone: Vec<Known>,
+        mut gone: Vec<Known>,
         readers: &Readers<'_>,
     ) -> Result<(), SyncError> {
+        let arrived = if gone.is_empty() { Vec::new() } else { self.arrived(known) };
+        if arrived.is_empty() {
+            // Nothing can have moved.
+            self.delete(std::mem::take(&mut gone))?;
+        } else {
+            self.close(&mut gone)?;
+        }
         self.change_readers(known)?;
-        self.remove_gone(known, gone)?;
+        self.remove_gone(&arrived, gone)?;
         if !self.cancelled() {
             self.go_through(known, readers)?;
         }
@@ -193,20 +205,56 @@ impl Pass<'_> {
         self.commit()
     }
 
+    /// Items that were not there before and may become documents.
+    fn arrived(&self, known: &HashMap<String, Known>) -> Vec<usize> {
+        let new = |item: &SourceItem| !known.contains_key(&item.path) && format::refused_by_name(&item.path).is_none();
+        (0..self.items.len()).filter(|&i| new(&self.items[i])).collect()
+    }
+
+    /// Makes what is gone readable by nobody. Finding out whether it moved takes as long as the new files take to read.
+    fn close(&mut self, gone: &mut [Known]) -> Result<(), SyncError> {
+        let is_open = |row: &Known| match row.state {
+            KnownState::Indexed => row.acl != Acl::nobody(),
+            // What the index holds of it, and for whom, is unknown.
+            KnownState::Pending => true,
+            KnownState::Failed { .. } => false,
+        };
+        let mut open: Vec<&mut Known> = gone.iter_mut().filter(|row| is_open(row)).collect();
+        for batch in open.chunks_mut(ROWS_AT_A_TIME) {
+            if self.cancelled() {
+                break;
+            }
+            for row in batch.iter_mut() {
+                row.acl = Acl::nobody();
+            }
+            let begun: Vec<Known> = batch.iter().map(|row| pending(row)).collect();
+            self.sink.begin(&begun, self.source.name()).map_err(SyncError::Sink)?;
+            for row in batch.iter() {
+                self.sink.set_acl(row.id, &row.acl).map_err(SyncError::Sink)?;
+                self.settled.push(Settled::Row((**row).clone()));
+            }
+            self.commit()?;
+        }
+        Ok(())
+    }
+
     /// Deletes what is gone, but for what may have moved: its vectors will be of use.
-    fn remove_gone(&mut self, known: &HashMap<String, Known>, gone: Vec<Known>) -> Result<(), SyncError> {
-        let mut arrived = HashSet::new();
-        for item in self.items.iter().filter(|item| !gone.is_empty() && !known.contains_key(&item.path)) {
+    fn remove_gone(&mut self, arrived: &[usize], gone: Vec<Known>) -> Result<(), SyncError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut contents = HashSet::new();
+        for &i in arrived {
             if self.cancelled() {
                 return Ok(());
             }
-            if let Ok(bytes) = self.source.read(item) {
-                arrived.insert(ContentHash::of(&bytes));
+            if let Ok(bytes) = self.source.read(&self.items[i]) {
+                contents.insert(ContentHash::of(&bytes));
             }
         }
         let mut deleted = Vec::new();
         for row in gone {
-            if row.state == KnownState::Indexed && arrived.contains(&row.content_hash) {
+            if row.state == KnownState::Indexed && contents.contains(&row.content_hash) {
                 self.moves.entry(row.content_hash.clone()).or_default().push_back(row);
             } else {
                 deleted.push(row);
@@ -280,7 +328,12 @@ impl Pass<'_> {
             Outcome::NotRead(error) if row.is_some() => self.fail(i, error.to_string()),
             Outcome::NotRead(error) => self.set_failed(i, row, unread(), error.to_string()),
             Outcome::Stopped(hash, reason) => match row {
-                Some(row) if row.state == KnownState::Indexed && row.content_hash == hash => self.fail(i, reason),
+                // What is indexed stays, unless it is of another model.
+                Some(row) if row.state == KnownState::Indexed && row.pipeline.starts_with(&self.reusable) => {
+                    let changed = row.content_hash != hash;
+                    let kept = if changed { "; until then the index keeps its text as it was before" } else { "" };
+                    self.fail(i, reason + kept);
+                }
                 _ => self.set_failed(i, row, unread(), reason),
             },
             Outcome::Failed(hash, reason) => self.set_failed(i, row, hash, reason),
@@ -364,13 +417,53 @@ impl Pass<'_> {
         if group.is_empty() {
             return Ok(());
         }
+        match self.vectors(&group) {
+            Ok(Some(vectors)) => self.write(group, vectors),
+            Ok(None) => Ok(()),
+            Err(SyncError::Embed(_)) => self.write_singly(group),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes each of a group by itself, after the model failed on the group. What it fails on even so is listed as
+    /// failed and tried again each time.
+    fn write_singly(&mut self, group: Vec<Member>) -> Result<(), SyncError> {
+        for member in group {
+            let member = [member];
+            match self.vectors(&member) {
+                Ok(Some(vectors)) => self.write(member.into(), vectors)?,
+                Ok(None) => return Ok(()),
+                Err(SyncError::Embed(error)) => {
+                    // A model that fails on anything is no fault of the document.
+                    if self.embed.embed(&["a"]).is_err() {
+                        return Err(SyncError::Embed(error));
+                    }
+                    let [Member { item, write }] = member;
+                    let Write::Put(put) = write else { return Err(SyncError::Embed(error)) };
+                    if let Some(from) = put.moved_from {
+                        self.moves.entry(from.content_hash.clone()).or_default().push_back(from);
+                    }
+                    let reason = format!("the model cannot embed it: {error}");
+                    self.set_failed(item, put.before.as_ref(), ContentHash(String::new()), reason);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The vectors of a group; `None` once cancelled.
+    fn vectors(&mut self, group: &[Member]) -> Result<Option<Vectors>, SyncError> {
         let model = Model { embed: self.embed, batch: self.options.embed_batch, reusable: &self.reusable };
         let cancel = self.options.cancel.as_deref();
-        let vectors = group::vectors(&group, self.sink, &model, &mut |texts| {
+        group::vectors(group, self.sink, &model, &mut |texts| {
             (self.events)(SyncEvent::Embedded { texts });
             !cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
-        })?;
-        let Some(vectors) = vectors else { return Ok(()) };
+        })
+    }
+
+    /// Writes a group to the index and commits where that is due.
+    fn write(&mut self, group: Vec<Member>, vectors: Vectors) -> Result<(), SyncError> {
         let rows: Vec<Known> = group.iter().flat_map(|member| member.rows_to_begin(&self.reusable)).collect();
         self.sink.begin(&rows, self.source.name()).map_err(SyncError::Sink)?;
         let mut of_documents = vectors.of_documents.iter();
@@ -384,8 +477,10 @@ impl Pass<'_> {
         }
         self.report.embedded += vectors.embedded;
         self.report.reused += vectors.reused;
-        let due = self.last_commit.elapsed() >= self.options.commit_every;
-        if due || self.settled.len() >= self.options.commit_documents { self.commit() } else { Ok(()) }
+        let due = self.last_commit.elapsed() >= self.options.commit_every
+            || self.settled.len() >= self.options.commit_documents
+            || self.settled_bytes >= self.options.commit_bytes;
+        if due { self.commit() } else { Ok(()) }
     }
 
     /// Counts and tells what was written.
@@ -394,6 +489,7 @@ impl Pass<'_> {
         match member.write {
             Write::Put(put) => {
                 self.report.chunks += put.chunks.len() as u64;
+                self.settled_bytes += put.document.text.len() as u64;
                 let path = &self.items[i].path;
                 self.report.warnings.extend(put.warnings.iter().map(|warning| format!("{path}: {warning}")));
                 self.done(i, put.status);
@@ -422,6 +518,7 @@ impl Pass<'_> {
 
     fn commit(&mut self) -> Result<(), SyncError> {
         self.last_commit = Instant::now();
+        self.settled_bytes = 0;
         if self.settled.is_empty() {
             return Ok(());
         }

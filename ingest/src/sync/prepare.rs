@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{Embed, Extract, ExtractError, Known, KnownState, Readers};
 use crate::chunk::{self, ChunkSettings, Splitting};
 use crate::document::{BlockKind, Chunk, ContentHash, Extracted, Language, RawDocument, SourceItem};
-use crate::language;
 use crate::source::{ReadError, Source};
+use crate::{format, language};
 
 /// What all threads of a pass share.
 pub(super) struct Shared<'a> {
@@ -79,6 +79,9 @@ impl<'a> Preparer<'a> {
 
     /// Reads one file and makes of it what can be made. Never panics, whatever a reader does.
     pub fn prepare(&mut self, item: &SourceItem) -> Prepared {
+        if let Some(refused) = format::refused_by_name(&item.path) {
+            return Prepared { bytes: 0, outcome: Outcome::Skipped(refused.to_string()) };
+        }
         let bytes = match self.shared.source.read(item) {
             Ok(bytes) => bytes,
             Err(error) => return Prepared { bytes: 0, outcome: Outcome::NotRead(error) },

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape::printable;
+
 /// What became of one document in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,7 +64,7 @@ pub struct SyncReport {
     pub embedded: u64,
     /// Those of them whose vectors were in the index already.
     pub reused: u64,
-    /// Bytes of the files that were read.
+    /// Bytes of the files that were read: all of a known format, since only their content says whether they changed.
     pub bytes: u64,
     /// Milliseconds from listing to the last commit.
     pub took_ms: u64,
@@ -119,7 +121,7 @@ impl fmt::Display for SyncReport {
         let mebibytes = self.bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
-            "  {} chunks written ({} embedded, {} re-used), {mebibytes:.1} MiB read in {seconds:.1} s",
+            "  {} chunks written ({} embedded, {} re-used), {mebibytes:.1} MiB read and compared in {seconds:.1} s",
             self.chunks, self.embedded, self.reused
         )?;
         if self.interrupted {
@@ -148,19 +150,6 @@ fn write_list(f: &mut fmt::Formatter<'_>, title: &str, listed: &[Listed]) -> fmt
     Ok(())
 }
 
-/// A file may be called anything: what would steer the terminal is shown escaped.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +160,9 @@ mod tests {
         report.count(Status::New);
         report.count(Status::Failed);
         report.failures.push(Listed { path: "a\u{1b}[2J.pdf".into(), reason: "encrypted".into() });
+        report.bytes = 3 << 19;
         let table = report.to_string();
+        assert!(table.contains(" 1.5 MiB read and compared in "), "{table}");
         assert!(table.contains("\n  new           1\n"), "{table}");
         assert!(table.contains("\n  unchanged  1204\n"), "{table}");
         assert!(table.contains("failed:\n  a\\u{1b}[2J.pdf: encrypted\n"), "{table}");

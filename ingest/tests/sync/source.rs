@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use intramuros_ingest::document::SourceItem;
 use intramuros_ingest::source::{Folder, FolderSettings, Listing, ReadError, Source, SourceError};
@@ -240,4 +241,62 @@ fn a_file_that_moves_and_changes_while_the_pass_runs_leaves_nothing_behind() {
     assert_eq!((report.new, report.moved, report.deleted), (1, 0, 1));
     assert_eq!(world.index.paths(), ["b/b.md", "b/c/c.md", "bb.md", "z.md"]);
     assert!(world.index.ledger.values().all(|(_, row)| row.state == KnownState::Indexed));
+}
+
+#[test]
+fn what_moved_or_went_is_closed_before_any_file_is_read() {
+    let mut world = World::new();
+    world.write("legal/.access.toml", "readers = ['group:legal']");
+    for path in ["open/gone.md", "open/stay.md", "open/x.md"] {
+        world.write(path, &words(path, 9));
+    }
+    world.sync();
+    assert_eq!(world.index.readable("user:eva").len(), 3);
+    world.rename("open/x.md", "legal/x.md");
+    world.remove("open/gone.md");
+    for i in 0..20 {
+        world.write(&format!("a{i}.md"), &words("nuevo", 9));
+    }
+    let cancel = Arc::new(AtomicBool::new(false));
+    world.options.cancel = Some(cancel.clone());
+    let interrupted = Unsteady::new(&world, |_| {
+        cancel.store(true, Ordering::SeqCst);
+        None
+    });
+    assert!(world.try_sync(&interrupted).unwrap().interrupted);
+    drop(interrupted);
+    assert_eq!(world.index.readable("user:eva"), ["open/stay.md"]);
+    assert_eq!(world.index.documents.len(), 3);
+
+    cancel.store(false, Ordering::SeqCst);
+    let report = world.sync();
+    assert_eq!((report.moved, report.deleted, report.new, report.unchanged, report.rights), (1, 1, 20, 1, 0));
+    assert!(!world.index.readable("user:eva").contains(&"legal/x.md"));
+    assert_eq!(world.index.readable("group:legal").len(), 22);
+    // Moved back, it is as open as before.
+    world.rename("legal/x.md", "open/x.md");
+    assert_eq!(world.sync().moved, 1);
+    assert!(world.index.readable("user:eva").contains(&"open/x.md"));
+}
+
+#[test]
+fn a_file_that_no_reader_takes_is_not_even_read() {
+    let mut world = World::new();
+    files(&world);
+    world.sync();
+    world.write("photo.jpg", "x");
+    world.write("b/video.MP4", "x");
+    world.remove("a.md");
+    let read = Mutex::new(Vec::new());
+    let watched = Unsteady::new(&world, |item| {
+        read.lock().unwrap().push(item.path.clone());
+        None
+    });
+    let report = world.try_sync(&watched).unwrap();
+    assert_eq!((report.skipped, report.deleted, report.unchanged), (2, 1, 3));
+    assert!(report.skips[0].reason.contains("`.mp4`"), "{:?}", report.skips);
+    drop(watched);
+    let mut read = read.into_inner().unwrap();
+    read.sort();
+    assert_eq!(read, ["b/b.md", "b/c/c.md", "bb.md"]);
 }

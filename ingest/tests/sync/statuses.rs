@@ -37,8 +37,7 @@ fn a_second_pass_writes_reads_and_embeds_nothing() {
     assert_eq!(report.failures[0].reason, "it is damaged");
     assert_eq!(world.index.log, [""; 0]);
     assert_eq!(world.embedded(), 0);
-    // Only the file of no known format is shown to the readers again.
-    assert_eq!(world.parsed(), 1);
+    assert_eq!(world.parsed(), 0);
 }
 
 #[test]
@@ -135,11 +134,11 @@ fn what_cannot_be_understood_any_more_is_not_found_any_more() {
     assert_eq!(report.failures[1].reason, "its reader panicked");
     assert_eq!(world.index.paths(), ["b/c.md"]);
     world.sync();
-    assert_eq!((world.index.log.len(), world.parsed()), (0, 1));
+    assert_eq!((world.index.log.len(), world.parsed()), (0, 0));
     // A new reader may understand it.
     world.readers = "lines@2".to_owned();
     world.sync();
-    assert_eq!(world.parsed(), 5);
+    assert_eq!(world.parsed(), 4);
     world.write("a.md", &words("uno", 5));
     assert_eq!(world.sync().changed, 1);
     assert_eq!(world.index.paths(), ["a.md", "b/c.md"]);
@@ -155,6 +154,82 @@ fn a_reader_that_crashed_is_tried_again_and_loses_no_unchanged_document() {
     }
     assert_eq!(world.index.log, [""; 0]);
     assert!(world.index.documents.is_empty());
+}
+
+#[test]
+fn a_reader_that_was_stopped_takes_nothing_out_of_the_index() {
+    let mut world = World::new();
+    world.write("a.md", &words("uno", 5));
+    world.sync();
+    let indexed = world.index.documents.clone();
+    world.stopping = true;
+    world.write("new.md", &words("tres", 5));
+    // An upgrade on a busy machine.
+    world.readers = "lines@2".to_owned();
+    for _ in 0..2 {
+        let report = world.sync();
+        assert_eq!((report.failed, world.parsed()), (2, 2));
+        assert_eq!(report.failures[0].reason, "it took too long");
+        assert_eq!(world.index.documents, indexed);
+    }
+    world.write("a.md", &words("dos", 5));
+    let report = world.sync();
+    assert!(report.failures[0].reason.contains("as it was before"), "{:?}", report.failures);
+    assert_eq!(world.index.documents, indexed);
+    world.stopping = false;
+    let report = world.sync();
+    assert_eq!((report.changed, report.failed), (2, 0));
+    assert!(world.index.stored("a.md").document.text.contains("dos1"));
+
+    // Vectors of another model are of no use, and a search must not meet them.
+    world.stopping = true;
+    world.embed.identity = "another@1";
+    world.sync();
+    assert!(world.index.documents.is_empty());
+    world.stopping = false;
+    assert_eq!(world.sync().changed, 2);
+}
+
+#[test]
+fn a_document_that_the_model_fails_on_is_listed_and_the_others_are_taken_in() {
+    let mut world = World::new();
+    for i in 0..7 {
+        world.write(&format!("f{i}.md"), &words("w", 20));
+    }
+    world.write("f3.md", "UNTOKENIZABLE words.");
+    for round in 0..2 {
+        let report = world.sync();
+        assert_eq!((report.new, report.unchanged, report.failed), if round == 0 { (6, 0, 1) } else { (0, 6, 1) });
+        assert_eq!(report.failures[0].path, "f3.md");
+        assert!(report.failures[0].reason.contains("cannot embed it: no such token"), "{:?}", report.failures);
+        assert_eq!(world.index.log.is_empty(), round == 1);
+    }
+    // One that was indexed is not answered from its old text.
+    world.write("f5.md", "UNTOKENIZABLE too.");
+    world.rename("f0.md", "moved.md");
+    let report = world.sync();
+    assert_eq!((report.moved, report.failed, report.unchanged), (1, 2, 4));
+    assert_eq!(world.index.paths(), ["f1.md", "f2.md", "f4.md", "f6.md", "moved.md"]);
+    world.write("f3.md", &words("w", 20));
+    world.write("f5.md", &words("w", 20));
+    assert_eq!(world.sync().changed, 2);
+}
+
+#[test]
+fn texts_are_committed_before_they_are_many_bytes() {
+    let commits = |commit_bytes: u64| {
+        let mut world = World::new();
+        world.options.commit_bytes = commit_bytes;
+        for i in 0..9 {
+            world.write(&format!("f{i}.md"), &words("w", 20));
+        }
+        assert_eq!(world.sync().new, 9);
+        world.index.log.iter().filter(|call| call.starts_with("commit")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(commits(1 << 20), ["commit 9"]);
+    let text = words("w", 20).len() as u64;
+    assert_eq!(commits(4 * text), ["commit 6", "commit 3"]);
+    assert_eq!(commits(1), ["commit 3"; 3]);
 }
 
 #[test]

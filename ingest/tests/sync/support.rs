@@ -203,6 +203,9 @@ impl Embed for Hashing {
         if self.texts.fetch_add(texts.len() as u64, Ordering::SeqCst) + texts.len() as u64 > self.fail_after {
             return Err("out of memory".into());
         }
+        if texts.iter().any(|text| text.contains("UNTOKENIZABLE")) {
+            return Err("no such token".into());
+        }
         let mut vectors = Vec::new();
         for text in texts {
             assert!(self.count_tokens(text) <= self.max_tokens(), "a text is longer than the window");
@@ -253,6 +256,8 @@ pub struct World {
     pub parsed: Arc<AtomicU64>,
     pub readers: String,
     pub options: SyncOptions,
+    /// Whether every reader is stopped before its end.
+    pub stopping: bool,
     /// Status and path of each file of the last pass.
     pub done: Vec<String>,
 }
@@ -266,6 +271,7 @@ impl World {
             parsed: Arc::default(),
             readers: "lines@1".to_owned(),
             options: SyncOptions { workers: 3, embed_batch: 3, target_tokens: 30, ..SyncOptions::default() },
+            stopping: false,
             done: Vec::new(),
         }
     }
@@ -307,12 +313,12 @@ impl World {
         self.index.log.clear();
         self.embed.texts.store(0, Ordering::SeqCst);
         self.parsed.store(0, Ordering::SeqCst);
-        let parsed = &self.parsed;
+        let (parsed, stopping) = (&self.parsed, self.stopping);
         let open = || -> Box<Extract> {
             let parsed = Arc::clone(parsed);
             Box::new(move |raw| {
                 parsed.fetch_add(1, Ordering::SeqCst);
-                read_lines(raw)
+                if stopping { Err(ExtractError::Stopped("it took too long".to_owned())) } else { read_lines(raw) }
             })
         };
         let done = &mut self.done;

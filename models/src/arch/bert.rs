@@ -47,7 +47,10 @@ pub fn open(files: &ModelFiles) -> Result<Box<dyn Embedder>, ModelError> {
     let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(files, "config.json", error))?;
     let activation = config.check(entry).map_err(|reason| invalid(files, "config.json", reason))?;
 
-    let tokens = Tokens::open(files, &config)?;
+    let mut tokens = Tokens::open(files, &config)?;
+    tokens
+        .reserve(&[&entry.query_prefix, &entry.passage_prefix])
+        .map_err(|reason| invalid(files, "tokenizer.json", reason))?;
     let device = device::device()?;
     let weights = files.with_extension("safetensors")?;
     let name = weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -118,11 +121,11 @@ impl Embedder for Bert {
     }
 
     fn max_tokens(&self) -> usize {
-        self.tokens.window
+        self.tokens.window - self.tokens.reserved
     }
 
     fn count_tokens(&self, text: &str) -> usize {
-        self.tokens.encode("", text).map_or(0, |ids| ids.len())
+        self.tokens.count(text)
     }
 
     fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
@@ -192,7 +195,10 @@ struct Tokens {
     tokenizer: Tokenizer,
     before: Vec<u32>,
     after: Vec<u32>,
+    /// Tokens between them.
     window: usize,
+    /// Those of them that a prefix of the product may take.
+    reserved: usize,
 }
 
 impl Tokens {
@@ -217,7 +223,23 @@ impl Tokens {
         if window == 0 {
             return Err(invalid(&"its special tokens leave no room for text"));
         }
-        Ok(Self { tokenizer, before, after, window })
+        Ok(Self { tokenizer, before, after, window, reserved: 0 })
+    }
+
+    /// Keeps room for the longest of the prefixes that stand before a text.
+    fn reserve(&mut self, prefixes: &[&str]) -> Result<(), String> {
+        self.reserved = prefixes.iter().map(|prefix| self.count(prefix)).max().unwrap_or(0);
+        if self.reserved >= self.window {
+            let (reserved, window) = (self.reserved, self.window);
+            return Err(format!("a prefix of {reserved} tokens leaves no room for text in a window of {window}"));
+        }
+        Ok(())
+    }
+
+    /// Length in tokens. A text that the tokenizer fails on counts as its bytes, more than which it never makes of one,
+    /// so that none is taken for short.
+    fn count(&self, text: &str) -> usize {
+        self.encode("", text).map_or(text.len(), |ids| ids.len())
     }
 
     fn added(&self) -> usize {
@@ -529,5 +551,55 @@ mod tests {
         let alone = network.forward(&[&two]).unwrap();
         let worst = batch[20 * 42..].iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-6, "{worst}");
+    }
+
+    /// Words `w0` to `w40`, a word of a prefix, and a vocabulary without a token for anything else.
+    fn tokens(max_tokens: usize) -> Tokens {
+        let mut vocabulary: HashMap<String, u32> = (0..=40).map(|i| (format!("w{i}"), i)).collect();
+        vocabulary.insert("passage".to_owned(), 41);
+        vocabulary.insert(":".to_owned(), 42);
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": { "type": "Whitespace" }, "post_processor": null, "decoder": null,
+            "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]" }
+        });
+        let tokenizer = Tokenizer::from_bytes(json.to_string()).unwrap();
+        Tokens { tokenizer, before: vec![48], after: vec![49], window: max_tokens - 2, reserved: 0 }
+    }
+
+    #[test]
+    fn a_text_of_the_most_tokens_is_seen_to_its_end_behind_a_prefix() {
+        let mut tokens = tokens(30);
+        tokens.reserve(&["", "passage: "]).unwrap();
+        let bert = Bert {
+            identity: String::new(),
+            network: network(Activation::Gelu),
+            tokens,
+            pooling: Pooling::Mean,
+            query_prefix: String::new(),
+            passage_prefix: "passage: ".to_owned(),
+        };
+        assert_eq!(bert.max_tokens(), 26);
+        let text = |last: &str| "w1 ".repeat(bert.max_tokens() - 1) + last;
+        let (one, other, longer) = (text("w2"), text("w3"), text("w2 w4"));
+        assert_eq!(bert.count_tokens(&one), bert.max_tokens());
+        let vectors = bert.embed_passages(&[&one, &other, &longer]).unwrap();
+        let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(apart(&vectors[0], &vectors[1]) > 1e-4, "the last token was cut off");
+        assert!(apart(&vectors[0], &vectors[2]) < 1e-6);
+    }
+
+    #[test]
+    fn a_prefix_that_fills_the_window_is_refused() {
+        let error = tokens(4).reserve(&["passage: "]).unwrap_err();
+        assert!(error.contains("2 tokens"), "{error}");
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_tokenized_is_not_taken_for_short() {
+        let tokens = tokens(30);
+        assert!(tokens.input("", "w1 unknown").is_err());
+        assert_eq!(tokens.count("w1 unknown"), 10);
+        assert_eq!(tokens.count("w1 w2"), 2);
     }
 }

@@ -24,7 +24,7 @@ use super::builder::Builder;
 use crate::document::Extracted;
 
 /// See [`super::fingerprint`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The most pages that are read of one file.
 const MAX_PAGES: usize = 20_000;

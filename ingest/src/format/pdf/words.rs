@@ -1,6 +1,6 @@
 //! From glyphs to words, and from words to rows of segments.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::glyphs::Glyph;
 
@@ -9,6 +9,12 @@ const WORD_GAP: f64 = 0.12;
 
 /// A gap of this part of the font size ends a segment: it may be a column's gutter or a table's.
 const SEGMENT_GAP: f64 = 1.0;
+
+/// Side of the squares by which letters are looked up again, in points, and the most that a letter drawn twice slips.
+const SQUARE: f64 = 4.0;
+
+/// The most letters compared in a square; it bounds the time for a page of odd content.
+const MAX_IN_SQUARE: usize = 64;
 
 /// Words that share a baseline and are not far apart. Coordinates as if its text ran from left to right.
 #[derive(Clone, Debug)]
@@ -69,7 +75,7 @@ fn words(glyphs: &[Glyph], turn: f64) -> Vec<Word> {
             (open, spaced) = (false, true);
             continue;
         }
-        if drawn.again(&glyph.text, (x0, y), (0.08 * glyph.size).min(0.15 * (x1 - x0))) {
+        if drawn.again(&glyph.text, (x0, y), (0.12 * glyph.size).min(0.22 * (x1 - x0))) {
             continue;
         }
         if open && let Some(word) = words.last_mut() {
@@ -97,25 +103,29 @@ fn words(glyphs: &[Glyph], turn: f64) -> Vec<Word> {
     words
 }
 
-/// Where each letter was drawn. Programs draw letters twice, a hair apart, to make them bold.
+/// Where each letter was drawn, by squares of one grid for all. Programs draw letters twice, a hair apart, to make them
+/// bold.
 #[derive(Default)]
-struct Drawn<'g>(HashSet<(&'g str, i64, i64)>);
+struct Drawn<'g>(HashMap<(&'g str, i64, i64), Vec<(f64, f64)>>);
 
 impl<'g> Drawn<'g> {
-    /// Notes a letter; whether the same one is already there.
-    fn again(&mut self, text: &'g str, (x, y): (f64, f64), cell: f64) -> bool {
-        if cell <= 0.0 {
+    /// Whether the same letter was drawn less than `slip` from here; else notes it.
+    fn again(&mut self, text: &'g str, (x, y): (f64, f64), slip: f64) -> bool {
+        let slip = slip.min(SQUARE);
+        if slip <= 0.0 {
             return false;
         }
-        let (column, row) = ((x / cell).round() as i64, (y / cell).round() as i64);
-        for near in -1..=1 {
-            for above in -1..=1 {
-                if self.0.contains(&(text, column + near, row + above)) {
+        let square = |at: f64| (at / SQUARE).floor() as i64;
+        let near = |&(other_x, other_y): &(f64, f64)| (other_x - x).abs() < slip && (other_y - y).abs() < slip;
+        for column in square(x - slip)..=square(x + slip) {
+            for row in square(y - slip)..=square(y + slip) {
+                let drawn = self.0.get(&(text, column, row));
+                if drawn.is_some_and(|places| places.iter().rev().take(MAX_IN_SQUARE).any(near)) {
                     return true;
                 }
             }
         }
-        self.0.insert((text, column, row));
+        self.0.entry((text, square(x), square(y))).or_default().push((x, y));
         false
     }
 }
@@ -265,4 +275,60 @@ pub fn is_number(text: &str) -> bool {
     let single = inner.len() == 1 && inner.bytes().all(|byte| byte.is_ascii_alphabetic());
     let roman = inner.len() <= 5 && inner.bytes().all(|byte| b"ivx".contains(&byte));
     (numeric && (closed || parts.len() > 1)) || ((single || roman) && closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use hayro_interpret::kurbo::Point;
+
+    use super::*;
+
+    /// The letters of a line with their widths as parts of the font size; each is drawn once for each offset.
+    fn line(letters: &str, y: f64, size: f64, offsets: &[f64]) -> Vec<Glyph> {
+        let mut glyphs = Vec::new();
+        for &offset in offsets {
+            let mut x = 50.0;
+            for (i, letter) in letters.chars().enumerate() {
+                let width = size * (0.23 + f64::from(u32::from(letter) % 7) * 0.09 + 0.001 * (i % 5) as f64);
+                let (start, end) = (Point::new(x + offset, y), Point::new(x + offset + width, y));
+                glyphs.push(Glyph { text: letter.to_string(), start, end, size, bold: false });
+                x += width;
+            }
+        }
+        glyphs
+    }
+
+    fn text(glyphs: &[Glyph]) -> String {
+        segments(glyphs, 0.0).into_iter().map(|segment| segment.text).collect()
+    }
+
+    #[test]
+    fn no_letter_is_taken_for_another_elsewhere_on_the_page() {
+        let letters = "enhorabuenasafetyretrasadaexpresa100206".repeat(2);
+        let (mut glyphs, mut expected) = (Vec::new(), String::new());
+        for row in 0..70 {
+            let size = 7.0 + 0.37 * f64::from(row % 9);
+            glyphs.extend(line(&letters, 30.0 + 10.7 * f64::from(row), size, &[0.0]));
+            expected.push_str(&letters);
+        }
+        assert_eq!(text(&glyphs), expected);
+    }
+
+    #[test]
+    fn letters_drawn_twice_to_make_them_bold_count_once() {
+        for size in [6.0, 10.0, 24.0, 72.0] {
+            for slip in [0.0, 0.01, 0.03] {
+                let glyphs = line("Contrato", 99.3, size, &[0.0, slip * size, slip * size / 2.0]);
+                assert_eq!(text(&glyphs), "Contrato", "{size} {slip}");
+            }
+        }
+        // Letter after letter, as other programs do it, and double letters stay double.
+        let mut glyphs = Vec::new();
+        for glyph in line("llamaa 1100", 99.3, 10.0, &[0.0]) {
+            let moved = |point: Point| Point::new(point.x + 0.3, point.y);
+            glyphs.push(glyph.clone());
+            glyphs.push(Glyph { start: moved(glyph.start), end: moved(glyph.end), ..glyph });
+        }
+        assert_eq!(text(&glyphs), "llamaa 1100");
+    }
 }
