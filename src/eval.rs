@@ -3,9 +3,10 @@
 //! F1 and exact match are those of SQuAD (Rajpurkar et al. 2016): lower case, without punctuation and articles.
 
 use intramuros_ingest::access::{Acl, Caller};
+use intramuros_ingest::{escape, sentence};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, AnswerMode};
 use crate::retrieve::Found;
 
 /// A line of `questions.jsonl`.
@@ -20,6 +21,9 @@ pub struct Question {
     /// Path of the document that answers it, below `docs`.
     #[serde(default)]
     pub doc: String,
+    /// Other documents that answer it as well, in words of their own.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// The words of that document that answer it.
     #[serde(default)]
     pub evidence: String,
@@ -49,7 +53,7 @@ pub struct Outcome<'a> {
     pub found: Vec<Found>,
     /// The answer.
     pub answer: Answer,
-    /// Whether every quote is the stored text, byte for byte, and every sentence of the answer has a citation.
+    /// Whether every quote is the stored text, byte for byte, and every sentence of the answer has the mark of one.
     pub citations_hold: bool,
     /// Whole time.
     pub ms: f64,
@@ -79,7 +83,7 @@ pub struct Figures {
     pub abstain_precision: f64,
     /// Of those without an answer, the share abstained from.
     pub abstain_recall: f64,
-    /// Share of answers given whose citations all hold.
+    /// Share of answers given of which every sentence has a mark and every quote is the stored text.
     pub cited_supported: f64,
     /// Median time of a question in milliseconds.
     pub p50_ms: f64,
@@ -123,30 +127,74 @@ pub fn percentile(sorted: &[f64], q: f64) -> f64 {
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0.0)
 }
 
-/// 1-based rank of the first chunk of the right document that overlaps the evidence and holds an answer.
+/// Whether every sentence or quote of an answer ends in the mark of a citation of it, and quotes are those of their marks.
+pub fn marks_hold(answer: &Answer) -> bool {
+    match answer.mode {
+        AnswerMode::Generate => sentences_are_marked(answer),
+        AnswerMode::Extract => quotes_are_marked(answer),
+    }
+}
+
+fn sentences_are_marked(answer: &Answer) -> bool {
+    let mut rest = answer.answer.as_str();
+    let mut marked = false;
+    while let Some((before, n, after)) = next_mark(rest) {
+        let text = before.trim();
+        // Marks may follow each other; where two sentences stand before one, the first has none.
+        let follows = marked && text.is_empty();
+        if !(1..=answer.citations.len()).contains(&n) || !(follows || sentence::sentences(text).len() == 1) {
+            return false;
+        }
+        marked = true;
+        rest = after;
+    }
+    marked && rest.trim().is_empty()
+}
+
+fn quotes_are_marked(answer: &Answer) -> bool {
+    let quotes: Vec<String> = answer.citations.iter().map(|c| format!("«{}» [{}]", c.quote, c.n)).collect();
+    let mut rest = answer.answer.as_str();
+    while !rest.is_empty() {
+        let Some(after) = quotes.iter().find_map(|quote| rest.strip_prefix(quote.as_str())) else { return false };
+        rest = after.trim_start();
+    }
+    !quotes.is_empty()
+}
+
+/// The text before the first mark `[n]`, its number, and what follows.
+fn next_mark(text: &str) -> Option<(&str, usize, &str)> {
+    let mut from = 0;
+    while let Some(open) = text[from..].find('[') {
+        let inside = from + open + 1;
+        let digits = text[inside..].bytes().take_while(u8::is_ascii_digit).count();
+        if text[inside + digits..].starts_with(']') && digits > 0 {
+            let n = text[inside..inside + digits].parse().ok()?;
+            return Some((&text[..inside - 1], n, &text[inside + digits + 1..]));
+        }
+        from = inside;
+    }
+    None
+}
+
+/// 1-based rank of the first chunk that answers: of the right document, where it overlaps the evidence and holds an
+/// answer, or of one that answers as well, where it holds an answer.
 fn rank_of(outcome: &Outcome<'_>) -> Option<usize> {
     let question = outcome.question;
     let evidence = tokens(&question.evidence);
     let answers: Vec<Vec<String>> = question.answers.iter().map(|a| tokens(a)).filter(|a| !a.is_empty()).collect();
     let hit = |found: &&Found| {
         let text = tokens(&found.chunk.text);
-        let right = found.chunk.uri.ends_with(&uri_tail(&question.doc));
-        right && overlaps(&text, &evidence) && (answers.is_empty() || answers.iter().any(|answer| holds(&text, answer)))
+        let is_of = |document: &String| found.chunk.uri.ends_with(&uri_tail(document));
+        let answers_it = answers.iter().any(|answer| holds(&text, answer));
+        let right = is_of(&question.doc) && overlaps(&text, &evidence) && (answers.is_empty() || answers_it);
+        right || (answers_it && question.also.iter().any(is_of))
     };
     outcome.found.iter().position(|found| hit(&found)).map(|at| at + 1)
 }
 
 /// A document's path as it stands at the end of its `file://` address.
 fn uri_tail(path: &str) -> String {
-    let mut tail = String::from("/");
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
-            tail.push(char::from(byte));
-        } else {
-            tail.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    tail
+    format!("/{}", escape::percent(path.as_bytes(), escape::PATH))
 }
 
 /// Whether one holds the other, or the end of one is the beginning of the other by at least eight words.
@@ -249,5 +297,91 @@ mod tests {
     #[test]
     fn marks_do_not_count_as_words() {
         assert_eq!(plain("Yes [1]. No [12] [x]"), "Yes . No  x]");
+    }
+
+    /// Answers as they are printed; only the text, the mode and the quotes matter here.
+    fn answer(mode: &str, text: &str, quotes: &[&str]) -> Answer {
+        let cite = |(at, quote): (usize, &&str)| {
+            serde_json::json!({"n": at + 1, "document_id": uuid::Uuid::nil(), "title": "", "uri": "", "page": null,
+                "start": 0, "end": quote.chars().count(), "quote": quote})
+        };
+        let citations: Vec<serde_json::Value> = quotes.iter().enumerate().map(cite).collect();
+        serde_json::from_value(serde_json::json!({
+            "answer": text, "abstained": false, "citations": citations, "unsupported": [], "left_out": [], "model": null,
+            "usage": {"prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0},
+            "timings_ms": {"retrieve": 0.0, "prefill": 0.0, "decode": 0.0, "total": 0.0}, "mode": mode,
+            "fell_back": false, "language": null,
+            "provenance": {"embedder": "", "prompt_sha256": null, "passages": [], "seed": null},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn every_sentence_needs_the_mark_of_a_citation() {
+        let holds = |text: &str| marks_hold(&answer("generate", text, &["Pay is due.", "Leave ends."]));
+        for text in ["Pay is due. [1] Leave ends. [2]", "Pay is due. [1] [2]", "La paga vence. [1] Array a[i] is. [2]"]
+        {
+            assert!(holds(text), "{text}");
+        }
+        for text in [
+            "",
+            "Pay is due.",
+            "Pay is due. Leave ends. [2]",
+            "Pay is due. [1] Leave ends.",
+            "Pay is due. [3]",
+            "[1] Pay.",
+        ] {
+            assert!(!holds(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_those_of_their_marks() {
+        let holds = |text: &str| marks_hold(&answer("extract", text, &["Véase [2].", "Leave ends."]));
+        assert!(holds("«Véase [2].» [1]\n«Leave ends.» [2]"));
+        for text in ["«Leave ends.» [1]", "«Véase [2].» [1]\nLeave ends. [2]", "«Leave ends.»", "«Leave ends.» [2] So."]
+        {
+            assert!(!holds(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_document_that_answers_as_well_is_a_hit() {
+        let question: Question = serde_json::from_value(serde_json::json!({
+            "id": "1", "lang": "es", "question": "", "doc": "a/uno.md", "also": ["b/dos nuevo.md"],
+            "evidence": "Las vacaciones son 23 días", "answers": ["23 días"], "answerable": true,
+        }))
+        .unwrap();
+        let found = |uri: &str, text: &str| Found {
+            score: 1.0,
+            cosine: None,
+            coverage: 0.0,
+            chunk: crate::store::StoredChunk {
+                document_id: intramuros_ingest::document::DocumentId::new("s", uri),
+                position: 0,
+                source: String::new(),
+                title: String::new(),
+                uri: uri.into(),
+                section: Vec::new(),
+                page: None,
+                start: 0,
+                end: 0,
+                language: None,
+                acl: Acl::nobody(),
+                embedding_hash: intramuros_ingest::document::ContentHash::of(b""),
+                text: text.into(),
+            },
+        };
+        let rank = |found: Vec<Found>| {
+            let answer = answer("extract", "", &[]);
+            rank_of(&Outcome { question: &question, found, answer, citations_hold: true, ms: 0.0 })
+        };
+        let other = "Cada año hay 23 días libres.";
+        assert_eq!(rank(vec![found("file:///b/dos%20nuevo.md", other)]), Some(1));
+        assert_eq!(rank(vec![found("file:///b/dos%20nuevo.md", "Cada año hay fiesta.")]), None);
+        assert_eq!(
+            rank(vec![found("file:///c.md", other), found("file:///a/uno.md", "Las vacaciones son 23 días.")]),
+            Some(2)
+        );
     }
 }

@@ -1,33 +1,47 @@
 //! Holds each sentence of an answer against the passages: what does not stand there does not stay.
 //!
-//! A sentence is supported by a window of at most three neighbouring sentences of one chunk when its numbers and dates
-//! stand in the window beside their words, its names stand in the chunk, its title or its headings, it denies something exactly when the
-//! window does, and enough of its words are the window's. The thresholds are fixed; nothing is lowered until something fits.
+//! A sentence is supported by one sentence or one table row of a chunk when its numbers, dates and names stand there, it
+//! denies something exactly when that one does, and nearly all of its words are there. A title, a heading or the header of
+//! the columns it touches may lend names and a few words, no numbers of prose. A sentence of several clauses may rest on
+//! neighbouring sentences, each clause on one of them. What it puts in quotation marks stands there to the letter. The
+//! thresholds are fixed; nothing is lowered until something fits.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use intramuros_ingest::document::Language;
-use intramuros_ingest::sentence;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::facts::{Facts, facts, fold};
-use crate::store::{StoredChunk, bm25};
+use super::facts::{fold, without_list_mark};
+use super::number_words;
+use super::passage::{Passage, Said, terms};
+use crate::store::StoredChunk;
 
-/// Share of a sentence's words that its window must hold.
-const MIN_OVERLAP: f32 = 0.7;
-/// Share of a sentence's words that must stand in the same sentence as a number of it.
-const MIN_SHARE_BESIDE_A_NUMBER: f32 = 0.4;
+/// Share of a sentence's words, its numbers counted, that must stand in its support.
+const MIN_OVERLAP: f32 = 0.75;
+/// Words that may be the sentence's own, however long it is.
+const MAX_OWN_WORDS: usize = 2;
+/// One in so many words may be lent by title and headings.
+const WORDS_TO_ONE_LENT: usize = 5;
+/// Words and numbers that make a clause; less hangs on another one.
+const MIN_CLAUSE: usize = 3;
+/// Sentences that the clauses of one may rest on.
+const MAX_WINDOW: usize = 3;
+/// The first words tell what a sentence speaks of.
+const BEGINNING: usize = 2;
 /// Words with which a model speaks of its task instead of the matter.
 const TASK_WORDS: &str = "passage passages answer answers question pasaje pasajes respuesta respuestas pregunta";
-/// Sentences of the longest window.
-const MAX_WINDOW: usize = 3;
+/// Words that join a sentence to others and state nothing themselves.
+const LINKS: &str = "according additionally furthermore however moreover overall therefore thus yes además asimismo \
+                     embargo finalmente igualmente sí tanto";
+/// Words that begin another clause.
+const JOINTS: &[&str] = &["and", "but", "while", "whereas", "which", "y", "e", "pero", "mientras"];
 
 /// Where a sentence stands in a chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Support {
-    /// Byte range of the supporting window in the chunk's text.
+    /// Byte range of the support in the chunk's text, as a reader needs it: a row that follows its header comes with it.
     pub range: Range<usize>,
     /// Share of the sentence's words found there.
     pub overlap: f32,
@@ -41,24 +55,44 @@ pub enum Unsupported {
     Words,
     /// The words fit, and the passage says it with or without a negation.
     Negation,
-    /// A name or code does not stand in the passage.
+    /// A name or code, or what the sentence begins with, does not stand there.
     Name,
-    /// A number or date does not stand in the passage.
+    /// A number or date does not stand there, or has another unit.
     Number,
+    /// Words in quotation marks do not stand there to the letter.
+    Quote,
 }
 
-/// A sentence of a passage.
-struct Read {
-    facts: Facts,
-    terms: HashSet<u32>,
-}
-
-/// A sentence of an answer, read once for all passages.
+/// A sentence of an answer.
 pub struct Claim {
     sentence: String,
-    facts: Facts,
+    /// Numbers alone state something beside one word.
+    has_numbers: bool,
     /// Words that matter, numbers and talk of the task aside.
     stating_words: usize,
+}
+
+/// A sentence or clause as read for one passage.
+struct Part {
+    said: Said,
+    /// Words that the support must hold whatever else it holds.
+    beginning: HashSet<u32>,
+}
+
+impl Part {
+    fn read(text: &str, language: Option<Language>) -> Self {
+        let mut said = Said::read(text, language);
+        let links = terms(LINKS, language);
+        said.terms.retain(|term| !links.contains(term));
+        let first: Vec<&str> = without_list_mark(text).split_whitespace().take(BEGINNING).collect();
+        let mut beginning = Said::read(&first.join(" "), language).terms;
+        beginning.retain(|term| said.terms.contains(term));
+        Self { said, beginning }
+    }
+
+    fn size(&self) -> usize {
+        self.said.terms.len() + self.said.facts.numbers.len()
+    }
 }
 
 impl Claim {
@@ -71,14 +105,15 @@ impl Claim {
             stated.difference(&terms(TASK_WORDS, Some(language))).count()
         };
         let stating_words = stating(Language::English).min(stating(Language::Spanish));
-        Self { sentence: sentence.to_owned(), facts: facts(sentence), stating_words }
+        let has_numbers = !Said::read(sentence, None).facts.numbers.is_empty();
+        Self { sentence: sentence.to_owned(), has_numbers, stating_words }
     }
 
     /// Whether it states anything: «The answer is:» and single words do not.
     pub fn is_empty(&self) -> bool {
         match self.stating_words {
             0 => true,
-            1 => self.facts.numbers.is_empty(),
+            1 => !self.has_numbers,
             _ => false,
         }
     }
@@ -88,73 +123,101 @@ impl Claim {
         fold(&self.sentence) == fold(&other.sentence)
     }
 
-    /// The best supporting window of a chunk, else the reason that came closest.
+    /// The best support in a chunk, else the reason that came closest.
     pub fn support(&self, chunk: &StoredChunk) -> Result<Support, Unsupported> {
-        let context = format!("{}\n{}\n{}", chunk.title, chunk.section.join("\n"), table_header(&chunk.text));
-        let own = terms(&self.sentence, chunk.language);
-        let context_terms = terms(&context, chunk.language);
-        let passage_words = words(&format!("{context}\n{}", chunk.text));
-        let sentences = sentence::sentences(&chunk.text);
-        let read: Vec<Read> = sentences
+        let passage = Passage::read(chunk);
+        let whole = Part::read(&self.sentence, passage.language);
+        let mut best: Result<Support, Unsupported> = Err(Unsupported::Words);
+        for (at, piece) in passage.pieces.iter().enumerate() {
+            let outcome =
+                fits(&whole, &passage, at).and_then(|overlap| self.quoting(chunk, piece.span.shown(), overlap));
+            best = better(best, outcome);
+        }
+        match best {
+            Err(reason) => self.support_of_clauses(chunk, &passage).ok_or(reason),
+            best => best,
+        }
+    }
+
+    /// Neighbouring sentences that support the clauses one by one.
+    fn support_of_clauses(&self, chunk: &StoredChunk, passage: &Passage) -> Option<Support> {
+        let clauses = clauses(&self.sentence, passage.language);
+        if clauses.len() < 2 {
+            return None;
+        }
+        let supported: Vec<Vec<Option<f32>>> = clauses
             .iter()
-            .map(|range| {
-                let text = &chunk.text[range.clone()];
-                Read { facts: facts(text), terms: terms(text, chunk.language) }
+            // Rows stand alone: what is true of one need not be of the next.
+            .map(|clause| {
+                let prose = |at: usize| passage.pieces[at].span.row.is_none();
+                (0..passage.pieces.len()).map(|at| fits(clause, passage, at).ok().filter(|_| prose(at))).collect()
             })
             .collect();
-
-        let mut best: Result<Support, Unsupported> = Err(Unsupported::Words);
-        for size in 1..=MAX_WINDOW.min(sentences.len()) {
-            for first in 0..=sentences.len() - size {
-                let window = &read[first..first + size];
-                let range = sentences[first].start..sentences[first + size - 1].end;
-                let outcome = self.fits(&own, window, &context_terms, &passage_words);
-                let outcome = outcome.map(|overlap| Support { range, overlap });
-                best = better(best, outcome);
-            }
-            // The shortest window that supports it is the quote to show.
-            if best.is_ok() {
-                break;
+        let count = passage.pieces.len();
+        for size in 2..=MAX_WINDOW.min(count) {
+            for first in 0..=count - size {
+                let best = |clause: &Vec<Option<f32>>| {
+                    clause[first..first + size].iter().flatten().copied().max_by(|a, b| a.total_cmp(b))
+                };
+                let overlaps: Option<Vec<f32>> = supported.iter().map(best).collect();
+                let Some(overlaps) = overlaps else { continue };
+                let range = passage.pieces[first].span.range.start..passage.pieces[first + size - 1].span.range.end;
+                let overlap = overlaps.iter().sum::<f32>() / overlaps.len() as f32;
+                if let Ok(support) = self.quoting(chunk, range, overlap) {
+                    return Some(support);
+                }
             }
         }
-        best
+        None
     }
 
-    fn fits(
-        &self,
-        own: &HashSet<u32>,
-        window: &[Read],
-        context_terms: &HashSet<u32>,
-        passage_words: &HashSet<String>,
-    ) -> Result<f32, Unsupported> {
-        let holds = |term: &&u32| window.iter().any(|read| read.terms.contains(*term));
-        let held = own.iter().filter(holds).count();
-        let lent = own.iter().filter(|term| !holds(term) && context_terms.contains(*term)).count();
-        // A heading may lend words, but not carry a sentence alone.
-        let overlap = (held + lent.min(held)) as f32 / own.len().max(1) as f32;
-        if overlap < MIN_OVERLAP {
-            return Err(Unsupported::Words);
-        }
-        if self.facts.negated != window.iter().any(|read| read.facts.negated) {
-            return Err(Unsupported::Negation);
-        }
-        for name in &self.facts.names {
-            if !passage_words.contains(name) {
-                return Err(Unsupported::Name);
+    /// Supported if what it quotes stands in the range, or in a heading.
+    fn quoting(&self, chunk: &StoredChunk, range: Range<usize>, overlap: f32) -> Result<Support, Unsupported> {
+        let text = &chunk.text[range.clone()];
+        for quoted in quoted(&self.sentence) {
+            let is_heading = chunk.title == quoted || chunk.section.iter().any(|heading| heading == quoted);
+            if !text.contains(quoted) && !is_heading {
+                return Err(Unsupported::Quote);
             }
         }
-        // A number counts only beside the words it belongs to: the «30 days» of the next sentence are those of something else.
-        let near = |terms: &HashSet<u32>| {
-            let common = own.intersection(terms).count();
-            common as f32 >= MIN_SHARE_BESIDE_A_NUMBER * own.len() as f32
-        };
-        for number in &self.facts.numbers {
-            if !window.iter().any(|read| read.facts.numbers.contains(number) && near(&read.terms)) {
-                return Err(Unsupported::Number);
-            }
-        }
-        Ok(overlap)
+        Ok(Support { range, overlap })
     }
+}
+
+fn fits(part: &Part, passage: &Passage, at: usize) -> Result<f32, Unsupported> {
+    let support = passage.said(at, &part.said);
+    let context = &passage.context;
+    let facts = &part.said.facts;
+    let missing: Vec<u32> = part.said.terms.difference(&support.terms).copied().collect();
+    let lendable = missing.iter().filter(|term| context.terms.contains(term)).count();
+    // A heading may lend words, but not carry a sentence.
+    let lent = lendable.min((part.size() + WORDS_TO_ONE_LENT / 2) / WORDS_TO_ONE_LENT);
+    let own = missing.len() - lent;
+    let overlap = (part.size() - own) as f32 / part.size().max(1) as f32;
+    if overlap < MIN_OVERLAP || own > MAX_OWN_WORDS || !facts.reach.is_subset(&support.facts.reach) {
+        return Err(Unsupported::Words);
+    }
+    let lent_or_held = |term: &u32| support.terms.contains(term) || context.terms.contains(term);
+    if missing.iter().any(|term| !context.terms.contains(term) && passage.is_elsewhere_in_table(at, *term)) {
+        return Err(Unsupported::Words);
+    }
+    if facts.negated != support.facts.negated {
+        return Err(Unsupported::Negation);
+    }
+    let names_stand = facts.names.iter().all(|name| support.words.contains(name) || context.words.contains(name));
+    if !names_stand || !part.beginning.iter().all(lent_or_held) {
+        return Err(Unsupported::Name);
+    }
+    if !facts.numbers.is_subset(&support.facts.numbers) {
+        return Err(Unsupported::Number);
+    }
+    for measure in &facts.measures {
+        let measured = support.facts.measures.iter().any(|(number, _)| *number == measure.0);
+        if measured && !support.facts.measures.contains(measure) {
+            return Err(Unsupported::Number);
+        }
+    }
+    Ok(overlap)
 }
 
 fn better(best: Result<Support, Unsupported>, new: Result<Support, Unsupported>) -> Result<Support, Unsupported> {
@@ -167,21 +230,61 @@ fn better(best: Result<Support, Unsupported>, new: Result<Support, Unsupported>)
     }
 }
 
-/// Stems of the words that matter, by the analysis of a language, or of both where it is not known.
-fn terms(text: &str, language: Option<Language>) -> HashSet<u32> {
-    bm25::query(text, language).indices.into_iter().collect()
+/// The clauses of a sentence, cut before conjunctions and behind semicolons. A comma alone is no cut: «In Sevilla, …»
+/// says where all that follows holds.
+fn clauses(sentence: &str, language: Option<Language>) -> Vec<Part> {
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    let mut texts: Vec<String> = vec![String::new()];
+    for (at, word) in words.iter().enumerate() {
+        let number_follows =
+            words.get(at + 1).is_some_and(|next| number_words::parse(&[&fold(next)], language).is_some());
+        if JOINTS.contains(&fold(word).as_str()) && !number_follows {
+            texts.push(String::new());
+            continue;
+        }
+        if let Some(text) = texts.last_mut() {
+            text.push(' ');
+            text.push_str(word);
+        }
+        if word.ends_with(';') {
+            texts.push(String::new());
+        }
+    }
+    let mut joined: Vec<String> = Vec::new();
+    let mut open = false;
+    for text in texts {
+        let small = Part::read(&text, language).size() < MIN_CLAUSE;
+        match joined.last_mut() {
+            // What is too small hangs on the clause before it, at the beginning on the one behind.
+            Some(last) if small || open => last.push_str(&text),
+            _ => joined.push(text),
+        }
+        open = joined.len() == 1 && Part::read(&joined[0], language).size() < MIN_CLAUSE;
+    }
+    joined.iter().map(|text| Part::read(text, language)).collect()
 }
 
-fn words(text: &str) -> HashSet<String> {
-    text.split_whitespace()
-        .map(|word| fold(word.trim_matches(|c: char| !c.is_alphanumeric())))
-        .filter(|word| !word.is_empty())
-        .collect()
-}
-
-/// The first row of a table names what the cells of the others are.
-fn table_header(text: &str) -> &str {
-    text.lines().find(|line| line.contains(" | ")).unwrap_or_default()
+/// What stands in quotation marks, without the marks; what is left open goes on to the end.
+fn quoted(sentence: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = sentence;
+    while let Some(open) = rest.find(['«', '“', '„', '"']) {
+        let mark = rest[open..].chars().next().unwrap_or('"');
+        let inside = &rest[open + mark.len_utf8()..];
+        let closers: &[char] = match mark {
+            '«' => &['»'],
+            '"' => &['"'],
+            _ => &['”', '“'],
+        };
+        let end = inside.find(closers).unwrap_or(inside.len());
+        // A comma or full stop of the sentence itself may stand inside the marks.
+        let text = inside[..end].trim().trim_end_matches([',', '.']);
+        if !text.is_empty() {
+            found.push(text);
+        }
+        rest = inside[end..].strip_prefix(closers).unwrap_or_default();
+    }
+    found
 }
 
 #[cfg(test)]
@@ -251,5 +354,142 @@ mod tests {
         assert_eq!(check("La plantilla tiene 23 días de vacaciones."), Ok(()));
         assert_eq!(check("La plantilla tiene 25 días de vacaciones."), Err(Unsupported::Number));
         assert_eq!(check("La plantilla no tiene 23 días de vacaciones."), Err(Unsupported::Negation));
+    }
+
+    fn check(language: Language, section: &str, text: &str, sentence: &str) -> Result<String, Unsupported> {
+        let chunk = StoredChunk { language: Some(language), ..chunk(section, text) };
+        Claim::new(sentence).support(&chunk).map(|support| chunk.text[support.range].to_owned())
+    }
+
+    const LIMITS: &str = "City | Hotel limit per night | Dinner\nMadrid | 120 euros | 30 euros\n\
+                          Sevilla | 95 euros | without dinner\nBilbao | 105 euros | 28 euros";
+
+    #[test]
+    fn a_row_is_held_against_itself_and_its_header() {
+        let check = |sentence| check(Language::English, "Travel", LIMITS, sentence);
+        let sevilla = "Sevilla | 95 euros | without dinner";
+        assert_eq!(check("The hotel limit per night in Sevilla is 95 euros.").as_deref(), Ok(sevilla));
+        let madrid = "City | Hotel limit per night | Dinner\nMadrid | 120 euros | 30 euros";
+        assert_eq!(check("The hotel limit per night in Madrid is 120 euros.").as_deref(), Ok(madrid));
+        for (sentence, reason) in [
+            ("The hotel limit per night in Sevilla is 105 euros.", Unsupported::Words),
+            ("The hotel limit per night in Madrid is 130 euros.", Unsupported::Number),
+            ("In Sevilla, the hotel limit per night is 105 euros.", Unsupported::Words),
+            ("The hotel limit per night in Bilbao is 105 pounds.", Unsupported::Number),
+            ("The hotel limit per night in Bilbao is not 105 euros.", Unsupported::Negation),
+            ("The dinner limit per night in Madrid is 120 euros.", Unsupported::Words),
+        ] {
+            assert_eq!(check(sentence), Err(reason), "{sentence}");
+        }
+        let table =
+            "Sala | Tarifa por día | Aforo\nSala pequeña | 40 euros | sin límite\nSala grande | 60 euros | 12 personas";
+        let check = |sentence| super::tests::check(Language::Spanish, "Salas", table, sentence);
+        assert!(check("La tarifa por día de la sala grande es de 60 euros.").is_ok());
+        assert!(check("La tarifa por día de la sala pequeña es de 40 euros.").is_ok());
+        assert_eq!(check("La tarifa por día de la sala pequeña es de 60 euros."), Err(Unsupported::Words));
+        assert_eq!(check("La tarifa por día de la sala grande es de sesenta y un euros."), Err(Unsupported::Number));
+    }
+
+    #[test]
+    fn a_column_lends_its_name_to_its_own_figures_only() {
+        let table = "Leave | Britain | Spain\nAnnual leave | 25 days | 23 days\nMarriage | 3 days | 15 days";
+        let check = |sentence| check(Language::English, "Leave", table, sentence);
+        assert!(check("Annual leave in Spain is 23 days.").is_ok());
+        assert!(check("Annual leave in Spain is twenty-three days.").is_ok());
+        assert!(check("Annual leave in Spain is 25 days.").is_err());
+        let table = "Tipo | 2024 | 2025\nReducido | 3 % | 4 %";
+        let check = |sentence| super::tests::check(Language::Spanish, "Tipos", table, sentence);
+        assert!(check("El tipo reducido en 2025 es del 4 %.").is_ok());
+        assert_eq!(check("El tipo reducido en 2024 es del 4 %."), Err(Unsupported::Number));
+    }
+
+    #[test]
+    fn numbers_written_out_are_compared() {
+        let english = |sentence| check(Language::English, "Notice", "Staff give notice of twenty days.", sentence);
+        assert!(english("Staff give notice of twenty days.").is_ok());
+        assert!(english("Staff give notice of 20 days.").is_ok());
+        assert_eq!(english("Staff give notice of thirty days."), Err(Unsupported::Number));
+        assert_eq!(english("Staff give notice of twenty weeks."), Err(Unsupported::Number));
+        let spanish = |sentence| check(Language::Spanish, "Aviso", "El aviso es de quince días naturales.", sentence);
+        assert!(spanish("El aviso es de 15 días naturales.").is_ok());
+        for sentence in [
+            "El aviso es de treinta días naturales.",
+            "El aviso es de once días naturales.",
+            "El aviso es de quince meses.",
+        ] {
+            assert!(spanish(sentence).is_err(), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn what_a_sentence_begins_with_must_stand_there() {
+        let english = |sentence| check(Language::English, "", "Ana Torres approves purchases of the plant.", sentence);
+        assert!(english("Ana Torres approves purchases of the plant.").is_ok());
+        assert!(english("According to the passage, Ana Torres approves purchases of the plant.").is_ok());
+        assert_eq!(english("Luis Torres approves purchases of the plant."), Err(Unsupported::Name));
+        assert_eq!(english("Managers approve purchases of the plant."), Err(Unsupported::Words));
+        let spanish = |sentence| check(Language::Spanish, "", "Ana Torres aprueba las compras de la planta.", sentence);
+        assert!(spanish("Ana Torres aprueba las compras de la planta.").is_ok());
+        assert_eq!(spanish("Luis Torres aprueba las compras de la planta."), Err(Unsupported::Name));
+    }
+
+    #[test]
+    fn words_of_its_own_and_words_of_neighbours_do_not_pass() {
+        let english = "Marta keeps the register of holidays of the plant. The office sends a calendar to each customer. \
+                       The plant closes in August.";
+        let english = |sentence| check(Language::English, "", english, sentence);
+        assert!(english("Marta keeps the register of holidays.").is_ok());
+        for sentence in [
+            "Marta keeps the register of holidays for the entire plant every calendar year.",
+            "Marta keeps all registers of holidays.",
+            "Only Marta keeps the register of holidays.",
+            "Marta sends a calendar to each customer.",
+            "The register of holidays closes in August.",
+        ] {
+            assert!(english(sentence).is_err(), "{sentence}");
+        }
+        let spanish =
+            "Marta lleva el registro de vacaciones de la planta. La oficina envía un calendario a los clientes.";
+        let spanish = |sentence| check(Language::Spanish, "", spanish, sentence);
+        assert!(spanish("Marta lleva el registro de vacaciones.").is_ok());
+        assert!(spanish("Marta envía un calendario a los clientes.").is_err());
+        assert!(spanish("Marta lleva todos los registros de vacaciones.").is_err());
+    }
+
+    #[test]
+    fn clauses_may_rest_on_neighbouring_sentences() {
+        let english = "You may carry over five days of leave. They must be used by 31 March. Tea is free.";
+        let english = |sentence| check(Language::English, "", english, sentence);
+        let quote = english("You may carry over five days of leave and they must be used by 31 March.").unwrap();
+        assert_eq!(quote, "You may carry over five days of leave. They must be used by 31 March.");
+        assert!(english("You may carry over 31 days of leave and they must be used by 5 March.").is_err());
+        let spanish = "Se pueden trasladar cinco días de vacaciones. Caducan el 31 de marzo del año siguiente.";
+        let spanish = |sentence| check(Language::Spanish, "", spanish, sentence);
+        assert!(spanish("Se pueden trasladar cinco días de vacaciones y caducan el 31 de marzo.").is_ok());
+        assert!(spanish("Se pueden trasladar cinco días de vacaciones y caducan el 31 de mayo.").is_err());
+    }
+
+    #[test]
+    fn quotation_marks_are_compared_to_the_letter() {
+        let english =
+            |sentence| check(Language::English, "", "The sign says \"no entry without helmet\" at the door.", sentence);
+        assert!(english("The sign at the door says \"no entry without helmet.\"").is_ok());
+        assert!(english("The sign at the door says “no entry without helmet”.").is_ok());
+        assert_eq!(english("The sign at the door says “No entry without helmet”."), Err(Unsupported::Quote));
+        assert_eq!(english("The sign at the door says \"entry without helmet no\"."), Err(Unsupported::Quote));
+        let spanish =
+            |sentence| check(Language::Spanish, "", "El cartel dice: «prohibido el paso sin casco».", sentence);
+        assert!(spanish("El cartel dice «prohibido el paso sin casco».").is_ok());
+        assert_eq!(spanish("El cartel dice «prohibido pasar sin casco»."), Err(Unsupported::Quote));
+    }
+
+    #[test]
+    fn a_heading_does_not_carry_a_sentence() {
+        let text = "1. It is thirty days. 2. It may be longer.";
+        let check =
+            |sentence| check(Language::English, "Notice of termination for laboratory customers", text, sentence);
+        assert!(check("Notice is thirty days.").is_ok());
+        assert_eq!(check("Notice of termination for laboratory customers is thirty days."), Err(Unsupported::Words));
+        assert!(check("Notice is 1 day.").is_err(), "the mark of a list item is no number");
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use intramuros_ingest::document::DocumentId;
+use intramuros_ingest::escape;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -69,23 +70,15 @@ fn link(uri: &str, page: Option<u32>, quote: &str) -> String {
     let words: Vec<&str> = quote.split_whitespace().collect();
     match words.len() {
         0 => uri.to_owned(),
-        1..=8 => format!("{uri}#:~:text={}", escape(&words.join(" "))),
+        1..=8 => format!("{uri}#:~:text={}", fragment(&words.join(" "))),
         // Start and end are enough for a browser to find a long quote, whatever its line breaks.
-        many => format!("{uri}#:~:text={},{}", escape(&words[..4].join(" ")), escape(&words[many - 4..].join(" "))),
+        many => format!("{uri}#:~:text={},{}", fragment(&words[..4].join(" ")), fragment(&words[many - 4..].join(" "))),
     }
 }
 
-/// Percent-encodes all but unreserved characters (RFC 3986, section 2.3); `-` too, which means something in a fragment.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+/// Percent-encodes words for a text fragment, `-` too, which means something there.
+fn fragment(text: &str) -> String {
+    escape::percent(text.as_bytes(), b"._~")
 }
 
 #[cfg(test)]

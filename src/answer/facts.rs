@@ -1,18 +1,27 @@
-//! The parts of a sentence that must not be wrong: numbers, dates, names, codes and negations.
+//! The parts of a sentence that must not be wrong: numbers, dates, names, codes, negations and how far it reaches.
 
 use std::collections::BTreeSet;
 
+use intramuros_ingest::document::Language;
 use unicode_normalization::UnicodeNormalization;
 
-/// What a sentence states that a passage must hold to the letter.
+use super::number_words;
+
+/// What a sentence states that a passage must hold to the letter, and the words that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Numbers in one spelling: digits with `.` before decimals; number words up to twelve count as numbers.
+    /// Numbers in one spelling: digits with `.` before decimals, whether written in digits or out; months and weekdays.
     pub numbers: BTreeSet<String>,
+    /// Numbers with the unit that follows them.
+    pub measures: BTreeSet<(String, &'static str)>,
     /// Names and codes, folded: capitalised words inside a sentence, words with digits in them, acronyms, e-mail addresses.
     pub names: BTreeSet<String>,
     /// Whether it denies something.
     pub negated: bool,
+    /// Whether it speaks of all (`all`) or of nothing else (`only`).
+    pub reach: BTreeSet<&'static str>,
+    /// The sentence without its numbers; signs such as € are words here.
+    pub words: String,
 }
 
 const NEGATIONS: &[&str] = &[
@@ -20,29 +29,67 @@ const NEGATIONS: &[&str] = &[
     "ningun", "ninguna", "ninguno", "tampoco", "nadie", "nada", "ni",
 ];
 
-/// Without «one» and «once», which are mostly something else.
-const NUMBER_WORDS: &[(&str, &str)] = &[
-    ("two", "2"),
-    ("three", "3"),
-    ("four", "4"),
-    ("five", "5"),
-    ("six", "6"),
-    ("seven", "7"),
-    ("eight", "8"),
-    ("nine", "9"),
-    ("ten", "10"),
-    ("eleven", "11"),
-    ("twelve", "12"),
-    ("dos", "2"),
-    ("tres", "3"),
-    ("cuatro", "4"),
-    ("cinco", "5"),
-    ("seis", "6"),
-    ("siete", "7"),
-    ("ocho", "8"),
-    ("nueve", "9"),
-    ("diez", "10"),
-    ("doce", "12"),
+/// Words that widen or narrow what is said.
+const REACH: &[(&str, &[&str])] = &[
+    (
+        "all",
+        &[
+            "all",
+            "every",
+            "everyone",
+            "everybody",
+            "entire",
+            "whole",
+            "always",
+            "todo",
+            "toda",
+            "todos",
+            "todas",
+            "siempre",
+            "entero",
+            "entera",
+            "cualquier",
+            "cualquiera",
+        ],
+    ),
+    ("only", &["only", "solely", "exclusively", "solo", "solamente", "unicamente", "exclusivamente"]),
+];
+
+/// «Every year» says how often, not how many.
+const PERIODS: &[&str] = &["day", "week", "month", "quarter", "year", "time"];
+
+/// Units: what they are, and how they are written.
+const UNITS: &[(&str, &[&str])] = &[
+    ("minute", &["minute", "minutes", "min", "minuto", "minutos"]),
+    ("hour", &["hour", "hours", "h", "hora", "horas"]),
+    ("day", &["day", "days", "dia", "dias"]),
+    ("week", &["week", "weeks", "semana", "semanas"]),
+    ("month", &["month", "months", "mes", "meses"]),
+    ("year", &["year", "years", "ano", "anos"]),
+    ("euro", &["euro", "euros", "eur", "€"]),
+    ("pound", &["pound", "pounds", "libra", "libras", "gbp", "£"]),
+    ("dollar", &["dollar", "dollars", "dolar", "dolares", "usd", "$"]),
+    ("percent", &["percent", "%"]),
+];
+
+/// A unit stands at most so many words after its number: «23 working days».
+const UNIT_DISTANCE: usize = 2;
+
+const WEEKDAYS: &[(&str, u8)] = &[
+    ("monday", 1),
+    ("tuesday", 2),
+    ("wednesday", 3),
+    ("thursday", 4),
+    ("friday", 5),
+    ("saturday", 6),
+    ("sunday", 7),
+    ("lunes", 1),
+    ("martes", 2),
+    ("miercoles", 3),
+    ("jueves", 4),
+    ("viernes", 5),
+    ("sabado", 6),
+    ("domingo", 7),
 ];
 
 /// Months, English ones first; they count among the numbers, so that «3 de mayo» is not taken for «3 de junio».
@@ -73,62 +120,221 @@ const MONTHS: &[(&str, u8)] = &[
     ("diciembre", 12),
 ];
 
-/// Reads the facts of one sentence.
-pub fn facts(sentence: &str) -> Facts {
+/// A word of a sentence.
+struct Word<'a> {
+    /// Without the marks around it.
+    core: &'a str,
+    folded: String,
+    /// Where a capital says nothing.
+    at_start: bool,
+    /// Whether a mark behind it ends a group of words.
+    closed: bool,
+    /// Signs glued to it.
+    signs: Vec<char>,
+}
+
+/// Reads the facts of one sentence in the language it is taken for.
+pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
     let mut facts = Facts::default();
-    let mut at_start = true;
-    for word in sentence.split_whitespace() {
-        let core = word.trim_matches(|c: char| !c.is_alphanumeric());
-        if core.is_empty() {
-            continue;
-        }
-        let folded = fold(core);
-        if NEGATIONS.contains(&folded.as_str()) || folded.ends_with("n't") || folded.ends_with("n’t") {
+    let words = split(without_list_mark(sentence));
+    let folded: Vec<&str> = words.iter().map(|word| word.folded.as_str()).collect();
+    // The last number and where it ended.
+    let mut number: Option<(String, usize)> = None;
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let group = words[at..].iter().position(|word| word.closed).map_or(words.len(), |last| at + last + 1);
+        let mut next = at + 1;
+        if is_negation(&word.folded) {
             facts.negated = true;
         }
-        // «may» and «march» are verbs as well: English months are written with a capital, Spanish ones need none.
-        let capital = core.starts_with(char::is_uppercase);
-        let month = MONTHS.iter().position(|(name, _)| *name == folded).filter(|&at| capital || at >= 12);
-        let spelled = NUMBER_WORDS.iter().find(|(name, _)| *name == folded);
-        if let Some(at) = month {
-            facts.numbers.insert(format!("month {}", MONTHS[at].1));
-        } else if let Some((_, digits)) = spelled {
-            facts.numbers.insert((*digits).to_owned());
-        } else if core.contains(|c: char| c.is_ascii_digit()) {
-            add_digits(&mut facts, core, &folded);
-        } else if !at_start && is_name(core) {
-            facts.names.insert(folded);
+        if let Some(reach) = reach_of(&folded[at..]) {
+            facts.reach.insert(reach);
         }
-        // After a colon or a full stop inside the text a capital says nothing.
-        at_start = word.ends_with([':', '.', '!', '?']) || word.starts_with(['"', '«', '“', '¿', '¡']) && at_start;
+        if let Some(date) = date_of(word) {
+            facts.numbers.insert(date);
+        } else if let Some((value, taken)) = number_words::parse(&folded[at..group], language) {
+            next = at + taken;
+            facts.numbers.insert(value.to_string());
+            number = Some((value.to_string(), next));
+        } else if word.core.contains(|c: char| c.is_ascii_digit()) {
+            let factor =
+                words.get(next).filter(|_| next < group).and_then(|next| number_words::multiplier(&next.folded));
+            if let Some(last) = add_digits(&mut facts, word, factor) {
+                next += usize::from(factor.is_some());
+                number = Some((last, next));
+            }
+        } else if is_percent(&folded[at..]) {
+            facts.words.push_str(" percent");
+            next = at + 2;
+            measure(&mut facts, &number, "percent", at);
+        } else {
+            if !word.at_start && is_name(word.core) {
+                facts.names.insert(without_possessive(&word.folded).to_owned());
+            }
+            if let Some(unit) = unit_of(&word.folded) {
+                measure(&mut facts, &number, unit, at);
+            }
+            facts.words.push(' ');
+            facts.words.push_str(word.core);
+        }
+        for sign in &word.signs {
+            if let Some(unit) = unit_of(sign.encode_utf8(&mut [0; 4])) {
+                measure(&mut facts, &number, unit, at);
+                facts.words.push(' ');
+                facts.words.push_str(if *sign == '£' && language == Some(Language::Spanish) { "libra" } else { unit });
+            }
+        }
+        at = next;
     }
     facts
 }
 
-/// A number if it is one with at most a unit sign, else a code whose spelling matters as a whole.
-fn add_digits(facts: &mut Facts, core: &str, folded: &str) {
-    let numeric = core
-        .chars()
-        .all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | '%' | '€' | '$' | ':' | '/' | '-' | 'º' | 'ª' | '°'));
+fn split(sentence: &str) -> Vec<Word<'_>> {
+    let mut words: Vec<Word<'_>> = Vec::new();
+    let mut at_start = true;
+    for word in sentence.split_whitespace() {
+        let core = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let signs = word.chars().filter(|c| matches!(c, '€' | '£' | '$' | '%')).collect();
+        let closed = word.ends_with([',', ';', ':', '.', '!', '?', ')', '|']);
+        if core.is_empty() {
+            match words.last_mut() {
+                Some(last) => {
+                    last.signs.extend::<Vec<char>>(signs);
+                    last.closed |= closed;
+                }
+                // A sign in front belongs to the amount behind it.
+                None => continue,
+            }
+            continue;
+        }
+        // «30-day» and «two-week» are a number and a word, «SF-86» is one code.
+        let parts: Vec<&str> = core.split('-').collect();
+        let counted = parts.len() > 1
+            && (parts[0].bytes().all(|byte| byte.is_ascii_digit())
+                || number_words::parse(&[&fold(parts[0])], None).is_some())
+            && parts[1..].iter().all(|part| part.chars().count() > 1 && part.chars().all(char::is_alphabetic));
+        let parts = if counted { parts } else { vec![core] };
+        let count = parts.len();
+        for (i, part) in parts.into_iter().enumerate() {
+            let last = i + 1 == count;
+            words.push(Word { core: part, folded: fold(part), at_start, closed: closed && last, signs: Vec::new() });
+            at_start = false;
+        }
+        if let Some(last) = words.last_mut() {
+            last.signs = signs;
+        }
+        // After a colon or a full stop inside the text a capital says nothing.
+        at_start = word.ends_with([':', '.', '!', '?']);
+    }
+    words
+}
+
+/// A sentence without the mark of the list item it may be: `1. `, `12) `, `a) `, `- `, `• `. The mark is no fact.
+pub fn without_list_mark(sentence: &str) -> &str {
+    let text = sentence.trim_start();
+    let inner = text.strip_prefix('(').unwrap_or(text);
+    let label = inner.find(|c: char| !c.is_alphanumeric()).unwrap_or(inner.len());
+    let numbered = (1..=3).contains(&label) && inner[..label].bytes().all(|byte| byte.is_ascii_digit());
+    let lettered = inner[..label].chars().count() == 1;
+    let rest = match inner[label..].chars().next() {
+        Some(')') if numbered || lettered => &inner[label + 1..],
+        Some('.') if numbered => &inner[label + 1..],
+        Some(mark @ ('-' | '*' | '•' | '·' | '▪' | '◦' | '–')) if label == 0 => &inner[mark.len_utf8()..],
+        _ => return text,
+    };
+    if rest.starts_with(char::is_whitespace) { without_list_mark(rest) } else { text }
+}
+
+fn is_negation(folded: &str) -> bool {
+    NEGATIONS.contains(&folded) || folded.ends_with("n't") || folded.ends_with("n’t")
+}
+
+fn reach_of(words: &[&str]) -> Option<&'static str> {
+    let word = words.first()?;
+    let often = words.get(1).is_some_and(|next| PERIODS.contains(next));
+    let (reach, _) = REACH.iter().find(|(_, forms)| forms.contains(word))?;
+    (!(*word == "every" && often)).then_some(*reach)
+}
+
+fn date_of(word: &Word<'_>) -> Option<String> {
+    // «may» and «march» are verbs as well: English months are written with a capital, Spanish ones need none.
+    let capital = word.core.starts_with(char::is_uppercase);
+    let month = MONTHS.iter().position(|(name, _)| *name == word.folded).filter(|&at| capital || at >= 12);
+    if let Some(at) = month {
+        return Some(format!("month {}", MONTHS[at].1));
+    }
+    let is_day = |name: &&(&str, u8)| word.folded == name.0 || word.folded.strip_suffix('s') == Some(name.0);
+    WEEKDAYS.iter().find(is_day).map(|(_, day)| format!("weekday {day}"))
+}
+
+fn is_percent(words: &[&str]) -> bool {
+    matches!(words, ["per", "cent", ..] | ["por", "ciento" | "cien", ..])
+}
+
+fn unit_of(folded: &str) -> Option<&'static str> {
+    UNITS.iter().find(|(_, forms)| forms.contains(&folded)).map(|(unit, _)| *unit)
+}
+
+fn measure(facts: &mut Facts, number: &Option<(String, usize)>, unit: &'static str, at: usize) {
+    let Some((number, end)) = number else { return };
+    let has_one = facts.measures.iter().any(|(other, _)| other == number);
+    if at <= end + UNIT_DISTANCE && !has_one {
+        facts.measures.insert((number.clone(), unit));
+    }
+}
+
+/// A number if it is one with at most a unit sign, else a code whose spelling matters as a whole. Returns the last number.
+fn add_digits(facts: &mut Facts, word: &Word<'_>, factor: Option<u64>) -> Option<String> {
+    let core = word.core;
+    let numeric = core.chars().all(|c| {
+        c.is_ascii_digit() || matches!(c, '.' | ',' | '%' | '€' | '$' | '£' | ':' | '/' | '-' | '–' | 'º' | 'ª' | '°')
+    });
     if !numeric {
         // «30th», «90min», «15h» are numbers with a unit glued on; «ES-2024» and «ERR42» are codes.
         let digits: String = core.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect();
         let unit = &core[digits.len()..];
-        if !digits.is_empty() && unit.chars().count() <= 3 && unit.chars().all(char::is_alphabetic) {
-            facts.numbers.insert(canonical_number(&digits));
-        } else {
-            facts.names.insert(folded.to_owned());
+        if digits.is_empty() || unit.chars().count() > 3 || !unit.chars().all(char::is_alphabetic) {
+            facts.names.insert(word.folded.clone());
+            return None;
         }
-        return;
+        let number = canonical_number(&digits);
+        facts.numbers.insert(number.clone());
+        if let Some(unit) = unit_of(&fold(unit)) {
+            facts.measures.insert((number.clone(), unit));
+        }
+        return Some(number);
     }
-    let parts = core.split([':', '/', '-']);
-    for part in parts {
+    let mut last = None;
+    for part in core.split([':', '/', '-', '–']) {
         let digits: String = part.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect();
         let number = canonical_number(digits.trim_matches(['.', ',']));
         if !number.is_empty() {
+            last = Some(number.clone());
             facts.numbers.insert(number);
         }
     }
+    // «5 mil» and «1.5 million» are one number.
+    if let (Some(number), Some(factor)) = (&last, factor)
+        && let Ok(value) = number.parse::<f64>()
+    {
+        facts.numbers.remove(number);
+        let whole = format!("{}", value * factor as f64);
+        facts.numbers.insert(whole.clone());
+        last = Some(whole);
+    }
+    last
+}
+
+fn without_possessive(folded: &str) -> &str {
+    folded.strip_suffix("'s").or_else(|| folded.strip_suffix("’s")).unwrap_or(folded)
+}
+
+/// The words of a text, folded, as names are compared.
+pub fn folded_words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split_whitespace()
+        .map(|word| fold(word.trim_matches(|c: char| !c.is_alphanumeric())))
+        .filter(|word| !word.is_empty())
+        .map(|word| without_possessive(&word).to_owned())
 }
 
 /// One spelling for `1.234,50`, `1,234.50` and `1234.5`.
@@ -172,7 +378,7 @@ mod tests {
     use super::*;
 
     fn numbers(text: &str) -> Vec<String> {
-        facts(text).numbers.into_iter().collect()
+        facts(text, None).numbers.into_iter().collect()
     }
 
     #[test]
@@ -189,18 +395,68 @@ mod tests {
     }
 
     #[test]
+    fn numbers_written_out_are_numbers() {
+        for text in ["twenty-five days", "twenty five days", "veinticinco días", "25-day notice", "25 days"] {
+            assert_eq!(numbers(text), ["25"], "{text}");
+        }
+        for text in ["quince días", "fifteen days", "15 días"] {
+            assert_eq!(numbers(text), ["15"], "{text}");
+        }
+        for text in ["treinta y cinco mil euros", "35 mil euros", "35.000 €", "thirty-five thousand euros"] {
+            assert_eq!(numbers(text), ["35000"], "{text}");
+        }
+        assert_eq!(numbers("dos, tres y cuatro"), ["2", "3", "4"]);
+        assert_eq!(numbers("una persona, one person"), Vec::<String>::new());
+        assert_eq!(numbers("on Mondays, los lunes"), ["weekday 1"]);
+    }
+
+    #[test]
+    fn a_unit_belongs_to_its_number() {
+        let measures = |text: &str| facts(text, None).measures.into_iter().collect::<Vec<_>>();
+        let day = |number: &str| vec![(number.to_owned(), "day")];
+        assert_eq!(measures("23 working days a year"), day("23"));
+        assert_eq!(measures("veintitrés días al año"), day("23"));
+        for text in ["95 €", "€95", "95 euros", "noventa y cinco euros", "95€"] {
+            assert_eq!(measures(text), [("95".to_owned(), "euro")], "{text}");
+        }
+        for text in ["7 %", "7%", "7 per cent", "siete por ciento"] {
+            assert_eq!(measures(text), [("7".to_owned(), "percent")], "{text}");
+            assert_eq!(numbers(text), ["7"], "{text}");
+        }
+    }
+
+    #[test]
     fn names_and_codes_are_kept_and_first_words_are_not_names() {
-        let facts = facts("The form SF-86 goes to Núria Vidal at HR.");
+        let facts = facts("The form SF-86 goes to Núria Vidal at HR.", None);
         let names: Vec<&str> = facts.names.iter().map(String::as_str).collect();
         assert_eq!(names, ["hr", "nuria", "sf-86", "vidal"]);
         assert!(facts.numbers.is_empty() && !facts.negated);
     }
 
     #[test]
-    fn negation_is_seen_in_both_languages() {
+    fn the_mark_of_a_list_item_is_no_fact() {
+        for text in ["6. Notice is given.", "12) Notice is given.", "- Notice is given.", "• 3. Notice is given."] {
+            assert_eq!(without_list_mark(text), "Notice is given.", "{text}");
+            assert_eq!(numbers(text), Vec::<String>::new(), "{text}");
+        }
+        for text in ["2026. Notice is given.", "23 days.", "5.2 Notice", "-5 degrees", "A plan"] {
+            assert_eq!(without_list_mark(text), text);
+        }
+    }
+
+    #[test]
+    fn negation_and_reach_are_seen_in_both_languages() {
+        let facts = |text| facts(text, None);
         assert!(facts("You may not share it.").negated);
         assert!(facts("You don't pay.").negated);
         assert!(facts("Nunca se comparte.").negated);
         assert!(!facts("Notice is given.").negated);
+        for text in ["Only managers pay.", "Paga únicamente la dirección.", "Sólo paga ella."] {
+            assert!(facts(text).reach.contains("only"), "{text}");
+        }
+        for text in ["All managers pay.", "Pagan todos.", "It covers the entire plant."] {
+            assert!(facts(text).reach.contains("all"), "{text}");
+        }
+        assert!(facts("Managers pay every year.").reach.is_empty());
     }
 }

@@ -18,6 +18,8 @@ mod check;
 mod cite;
 mod facts;
 mod join;
+mod number_words;
+mod passage;
 mod prompt;
 mod quotes;
 
@@ -404,6 +406,8 @@ impl<'a> Draft<'a> {
     /// Keeps a sentence of the model if a passage supports it, with marks for the passage that does.
     fn take_sentence(&mut self, sentence: &str, passages: &[StoredChunk]) {
         let (text, cited) = without_marks(sentence);
+        // The mark of a list item counts nothing, and its list loses items to the check.
+        let text = facts::without_list_mark(&text).to_owned();
         let claim = check::Claim::new(&text);
         if claim.is_empty() {
             return;
@@ -435,14 +439,34 @@ impl<'a> Draft<'a> {
     fn quote(&mut self, question: &str, found: &[Found], embedder: &dyn Embedder) -> Result<(), AnswerError> {
         self.answer.mode = AnswerMode::Extract;
         for quote in quotes::best(embedder, question, found)? {
-            let n = self.cite(quote.chunk, quote.range);
-            let text = format!("«{}» [{n}]", self.answer.citations[n - 1].quote);
-            self.say(&text);
+            // A row says little without the header that names its cells; each table's is shown once.
+            if let Some(header) = quote.span.header_elsewhere()
+                && !self.is_cited(quote.chunk, &header)
+            {
+                self.say_quote(quote.chunk, header);
+            }
+            let header_shown = quote.span.row.as_ref().and_then(|row| row.header.as_ref());
+            let alone = header_shown.is_some_and(|header| self.is_cited(quote.chunk, header));
+            self.say_quote(quote.chunk, if alone { quote.span.range } else { quote.span.shown() });
         }
         if self.answer.answer.is_empty() {
             self.abstain(self.answer.language);
         }
         Ok(())
+    }
+
+    fn say_quote(&mut self, chunk: &StoredChunk, range: Range<usize>) {
+        let n = self.cite(chunk, range);
+        let text = format!("«{}» [{n}]", self.answer.citations[n - 1].quote);
+        self.say(&text);
+    }
+
+    /// Whether a citation holds this place.
+    fn is_cited(&self, chunk: &StoredChunk, range: &Range<usize>) -> bool {
+        let start = chunk.start + chunk.text[..range.start].chars().count();
+        let end = start + chunk.text[range.clone()].chars().count();
+        let holds = |cited: &Citation| cited.document_id == chunk.document_id && cited.start <= start && end <= cited.end;
+        self.answer.citations.iter().any(holds)
     }
 
     /// The number of the citation of this place, a new one if need be.

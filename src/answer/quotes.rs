@@ -1,10 +1,8 @@
 //! Exact quotes: the sentences of the found passages that come closest to the question, as they stand.
 
-use std::ops::Range;
-
-use intramuros_ingest::sentence;
 use intramuros_models::{Embedder, ModelError};
 
+use super::passage::{self, Span};
 use crate::retrieve::Found;
 use crate::store::{StoredChunk, bm25};
 
@@ -23,25 +21,41 @@ const MIN_WORDS: usize = 4;
 pub struct Quote<'a> {
     /// The passage.
     pub chunk: &'a StoredChunk,
-    /// Byte range in its text.
-    pub range: Range<usize>,
+    /// Where it stands in its text.
+    pub span: Span,
+    /// The words it is weighed by: a row with the header that names its cells.
+    text: String,
     score: f32,
+}
+
+/// The sentences and rows of a passage that say something alone: no headers of tables.
+fn candidates(found: &Found) -> Vec<Quote<'_>> {
+    let text = &found.chunk.text;
+    let mut candidates = Vec::new();
+    for span in passage::spans(text) {
+        if span.row.as_ref().is_some_and(|row| row.is_header) {
+            continue;
+        }
+        let header = span.row.as_ref().and_then(|row| row.header.clone());
+        let header = header.map(|range| format!("{}\n", &text[range])).unwrap_or_default();
+        let weighed = format!("{header}{}", &text[span.range.clone()]);
+        let words = weighed.split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
+        if words.count() >= MIN_WORDS {
+            // A passage that fits as a whole lends its sentences some of its weight.
+            candidates.push(Quote { chunk: &found.chunk, span, text: weighed, score: 0.3 * found.score });
+        }
+    }
+    candidates
 }
 
 /// The best quotes for a question, best first; at least one when there is any sentence at all.
 pub fn best<'a>(embedder: &dyn Embedder, question: &str, found: &'a [Found]) -> Result<Vec<Quote<'a>>, ModelError> {
     let mut candidates: Vec<Quote<'a>> = Vec::new();
     for found in found.iter().take(MAX_PASSAGES) {
-        for range in sentence::sentences(&found.chunk.text) {
-            let words =
-                found.chunk.text[range.clone()].split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
-            if words.count() >= MIN_WORDS && candidates.len() < MAX_SENTENCES {
-                // A passage that fits as a whole lends its sentences some of its weight.
-                candidates.push(Quote { chunk: &found.chunk, range, score: 0.3 * found.score });
-            }
-        }
+        candidates.extend(self::candidates(found));
     }
-    let texts: Vec<&str> = candidates.iter().map(|quote| &quote.chunk.text[quote.range.clone()]).collect();
+    candidates.truncate(MAX_SENTENCES);
+    let texts: Vec<&str> = candidates.iter().map(|quote| quote.text.as_str()).collect();
     if texts.is_empty() {
         return Ok(candidates);
     }
@@ -50,7 +64,7 @@ pub fn best<'a>(embedder: &dyn Embedder, question: &str, found: &'a [Found]) -> 
     let terms = bm25::query(question, None).indices;
     for (quote, vector) in candidates.iter_mut().zip(&vectors) {
         let cosine: f32 = asked.iter().zip(vector).map(|(a, b)| a * b).sum();
-        let own = bm25::query(&quote.chunk.text[quote.range.clone()], None).indices;
+        let own = bm25::query(&quote.text, None).indices;
         let common = terms.iter().filter(|term| own.contains(term)).count();
         quote.score += cosine + 0.5 * common as f32 / terms.len().max(1) as f32;
     }

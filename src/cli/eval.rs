@@ -12,7 +12,7 @@ use super::output::{self, Progress};
 use super::{Session, ingest};
 use crate::answer::{Answer, AnswerMode, Ask};
 use crate::app::App;
-use crate::eval::{Outcome, Question, figures};
+use crate::eval::{Outcome, Question, figures, marks_hold};
 use crate::index;
 use crate::retrieve::milliseconds;
 
@@ -22,7 +22,7 @@ const DEPTH: usize = 10;
 #[derive(clap::Args)]
 pub struct Args {
     /// Holds `docs/` and `questions.jsonl`, a line a question:
-    /// {"id","lang","question","doc","evidence","answers":[…],"answerable"}
+    /// {"id","lang","question","doc","also":[…],"evidence","answers":[…],"answerable"}
     dir: PathBuf,
     /// How to answer [default: `answer.mode` of the configuration, generate]
     #[arg(long)]
@@ -110,5 +110,5 @@ fn citations_hold(app: &App, caller: &Caller, answer: &Answer) -> anyhow::Result
             return Ok(false);
         }
     }
-    Ok(!answer.citations.is_empty())
+    Ok(marks_hold(answer))
 }

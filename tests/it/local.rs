@@ -221,6 +221,21 @@ fn an_ingest_through_the_server_waits_its_turn_and_ends_with_its_caller() {
 }
 
 #[test]
+fn a_key_made_while_the_server_runs_counts_at_once() {
+    let scratch = filled();
+    let server = scratch.serve();
+    let key = scratch.key("ana", &["legal"], "member");
+    let paths = |key: &str| {
+        let listed = server.get("/api/v1/documents", key).expect(200).json();
+        listed["documents"].as_array().unwrap().len()
+    };
+    assert_eq!(paths(&key), 3);
+    let keys = scratch.run(["--json", "key", "list"]).assert_ok().json();
+    scratch.run(["key", "revoke", keys["keys"][0]["id"].as_str().unwrap()]).assert_ok();
+    server.get("/api/v1/documents", &key).expect(401);
+}
+
+#[test]
 fn nonsense_on_the_socket_is_refused_and_harms_nobody() {
     let scratch = filled();
     let server = scratch.serve();
