@@ -48,7 +48,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             AccountCommand::RemoveFromGroup { group: group.clone(), users: users.clone() }
         }
     };
-    let reply = session.accounts(command)?;
+    let reply = session.accounts(&command)?;
     if session.json {
         return output::json(&reply.document()?);
     }

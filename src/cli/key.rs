@@ -63,7 +63,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         Command::List => AccountCommand::ListKeys,
         Command::Revoke { id } => AccountCommand::RevokeKey { id: id.clone() },
     };
-    let reply = session.accounts(command)?;
+    let reply = session.accounts(&command)?;
     if session.json {
         return output::json(&reply.document()?);
     }

@@ -71,7 +71,7 @@ struct Password {
 }
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
-    let reply = session.accounts(command(session, &args.command)?)?;
+    let reply = session.accounts(&command(session, &args.command)?)?;
     if session.json {
         return output::json(&reply.document()?);
     }
@@ -110,7 +110,7 @@ fn command(session: &Session, command: &Command) -> anyhow::Result<AccountComman
         Command::Delete { name } => AccountCommand::DeleteUser { name: name.clone() },
         Command::Password { name, password } => {
             // Nobody wants to hear after typing it twice that the name was wrong.
-            session.accounts(AccountCommand::ShowUser { name: name.clone() })?;
+            session.accounts(&AccountCommand::ShowUser { name: name.clone() })?;
             AccountCommand::SetPassword { name: name.clone(), password: password.read(name)? }
         }
         Command::Role { name, role } => AccountCommand::SetRole { name: name.clone(), role: *role },

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Event, Listener, caller};
 use crate::accounts::{self, AccountCommand, AccountReply};
-use crate::accounts::{self, AccountCommand, AccountReply};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::http::search::SearchResponse;
@@ -63,14 +62,6 @@ impl Call for Question {
             AnswerEvent::Text(text) => listener.tell(Event::Text(text.to_owned())),
             AnswerEvent::Citation(_) | AnswerEvent::Waiting => !listener.is_cancelled(),
         })?)
-    }
-}
-
-impl Call for AccountCommand {
-    type Reply = AccountReply;
-
-    fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<AccountReply> {
-        Ok(app.wait(accounts::execute(app.state(), self))?)
     }
 }
 

@@ -22,7 +22,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::AccountCommand;
-use crate::accounts::AccountCommand;
 use crate::app::App;
 use crate::index;
 
