@@ -236,6 +236,26 @@ fn a_key_made_while_the_server_runs_counts_at_once() {
 }
 
 #[test]
+fn a_data_directory_of_a_long_name_has_a_socket_too() {
+    let scratch = Scratch::new();
+    let data = scratch.path().join("d".repeat(200));
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_intramuros"));
+        command.arg("--data-dir").arg(&data).args(args).env_remove("INTRAMUROS_CONFIG").stdin(Stdio::null());
+        command
+    };
+    let mut server = run(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(data.join("socket").exists(), "{line}");
+    Ran::from(run(&["jobs"]).output().unwrap()).assert_ok();
+    Ran::from(run(&["store", "info"]).output().unwrap()).assert_fails_with(&["intramuros serve"]);
+    Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(server.wait().unwrap().success());
+    assert!(!data.join("socket").exists());
+}
+
+#[test]
 fn nonsense_on_the_socket_is_refused_and_harms_nobody() {
     let scratch = filled();
     let server = scratch.serve();
