@@ -79,16 +79,16 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             "chunks": chunks,
         }));
     }
-    println!(
+    outln!(
         "generator  {prefill:.0} tokens/s over the prompt, {decode:.0} tokens/s writing  ({})",
         generator.identity()
     );
-    println!(
+    outln!(
         "embedder   {vectors_per_second:.1} passages/s of {} tokens  ({})",
         embedder.count_tokens(&passage),
         embedder.identity()
     );
-    println!(
+    outln!(
         "search     {queries_per_second:.0} queries/s over {chunks} chunks, p50 {:.1} ms, p95 {:.1} ms, the question's vector included",
         percentile(&times, 0.5),
         percentile(&times, 0.95)
