@@ -1,17 +1,23 @@
 //! Search in the embedded store over many chunks: `cargo bench --bench search [-- CHUNKS]` (50,000 if not said).
 //!
 //! The data is made up: vectors in clusters, words by the law of Zipf and Mandelbrot in documents of a hundred chunks
-//! (the commonest word stands in every second chunk, as where stop words are left out), readers from eight groups. What is measured is the store alone: the embedding of the question comes on top. Nothing is asserted but
-//! that nobody sees what it may not read.
+//! (the commonest word stands in every second chunk, as where stop words are left out), readers from eight groups. The
+//! store is measured alone; at the end the whole search with fusion, with and without the embedding of the question by
+//! the starter model, which must be installed (`intramuros models pull starter`). Nothing is asserted but that nobody
+//! sees what it may not read.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use intramuros::config::Config;
+use intramuros::retrieve::Retriever;
 use intramuros::store::edge::EdgeStore;
 use intramuros::store::{EmbedderIdentity, Query, Scored, SparseVector, VectorStore, bm25};
 use intramuros_ingest::access::{Acl, Caller, Principal};
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId, Language};
+use intramuros_models::catalog::Catalog;
+use intramuros_models::{Embedder, ModelError, weights};
 
 const DIMENSIONS: usize = 384;
 const CLUSTERS: usize = 300;
@@ -46,7 +52,13 @@ fn main() {
     println!("{chunks} chunks written in {:.1} s ({per_second:.0}/s), flushes included", writing.as_secs_f64());
     println!("on disk {} MiB, {}", disk_mib(directory.path()), memory());
 
-    let queries: Vec<(Caller, Query)> = (0..QUERIES).map(|_| corpus.query()).collect();
+    let mut words = Vec::with_capacity(QUERIES);
+    let mut queries = Vec::with_capacity(QUERIES);
+    for _ in 0..QUERIES {
+        let (caller, question, query) = corpus.query();
+        words.push(question);
+        queries.push((caller, query));
+    }
     let exact = measure("before optimising", &store, &queries);
 
     let seconds = measure_meanwhile("while optimising", &store, &queries, || {
@@ -99,6 +111,79 @@ fn main() {
     let store = EdgeStore::open(directory.path(), &embedder).expect("the store again");
     println!("opened again in {} ms, {}", start.elapsed().as_millis(), memory());
     measure("after opening again", &store, &queries);
+    measure("  and once more", &store, &queries);
+    measure_whole(&store, &queries, &words);
+}
+
+/// Times the whole search, each with and without the embedding of its question.
+fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String]) {
+    let config = Config::load(None).expect("the default settings");
+    let vectors = queries.iter().map(|(_, query)| query.dense.clone()).collect();
+    let embedder = RealTimeMadeUpVector::open(vectors);
+    let tokens: usize = embedder.questions.iter().map(|question| embedder.count_tokens(question)).sum();
+    let retriever = Retriever { store, embedder: &embedder, settings: &config.retrieve };
+    let (mut with, mut without, mut embedding) = (Vec::new(), Vec::new(), Vec::new());
+    for ((caller, _), words) in queries.iter().zip(words) {
+        let retrieved = retriever.search(caller, words, config.retrieve.limit).expect("a search");
+        with.push(Duration::from_secs_f64(retrieved.took_ms / 1000.0));
+        without.push(Duration::from_secs_f64((retrieved.took_ms - retrieved.embed_ms) / 1000.0));
+        embedding.push(Duration::from_secs_f64(retrieved.embed_ms / 1000.0));
+    }
+    report("whole search without the embedding of the question", &mut without);
+    report("whole search with the embedding of the question", &mut with);
+    let mean = tokens as f64 / embedder.questions.len() as f64;
+    report(&format!("  the embedding alone ({}, {mean:.0} tokens)", embedder.identity()), &mut embedding);
+}
+
+/// Takes as long as the starter embedder takes for real questions, and then gives the made-up vectors in their order:
+/// the model knows nothing of made-up words, and what it made of them would not lie among the made-up passages.
+struct RealTimeMadeUpVector {
+    model: Box<dyn Embedder>,
+    questions: Vec<String>,
+    vectors: Vec<Vec<f32>>,
+    next: AtomicUsize,
+}
+
+impl RealTimeMadeUpVector {
+    fn open(vectors: Vec<Vec<f32>>) -> Self {
+        let catalog = Catalog::load(None).expect("the catalogue");
+        let name = &catalog.profile("starter").expect("the profile").embedder;
+        let entry = catalog.model(name).expect("the embedder's entry");
+        let files = weights::locate(&weights::default_models_dir(), entry).expect("an installed model");
+        let model = intramuros_models::open_embedder(&files).expect("the embedder");
+        let lines = include_str!("../samples/intranet/questions.jsonl").lines();
+        let question = |line| -> serde_json::Value { serde_json::from_str(line).expect("a question") };
+        let questions = lines.map(|line| question(line)["question"].as_str().expect("a text").to_owned()).collect();
+        Self { model, questions, vectors, next: AtomicUsize::new(0) }
+    }
+}
+
+impl Embedder for RealTimeMadeUpVector {
+    fn identity(&self) -> &str {
+        self.model.identity()
+    }
+
+    fn dimensions(&self) -> usize {
+        self.model.dimensions()
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.model.max_tokens()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.model.count_tokens(text)
+    }
+
+    fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.model.embed_passages(texts)
+    }
+
+    fn embed_query(&self, _: &str) -> Result<Vec<f32>, ModelError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.model.embed_query(&self.questions[number % self.questions.len()])?;
+        Ok(self.vectors[number % self.vectors.len()].clone())
+    }
 }
 
 fn timed(store: &EdgeStore, caller: &Caller, query: &Query) -> (Duration, Vec<Scored>) {
@@ -257,10 +342,11 @@ impl Corpus {
     }
 
     /// A question of eight words by a member of two groups.
-    fn query(&mut self) -> (Caller, Query) {
+    fn query(&mut self) -> (Caller, String, Query) {
         let caller = Caller::new([group(self.random.below(GROUPS)), group(self.random.below(GROUPS))]);
-        let sparse = bm25::query(&self.words(8), None);
-        (caller, Query { dense: self.vector(), sparse, documents: Vec::new(), limit: HITS })
+        let words = self.words(8);
+        let sparse = bm25::query(&words, None);
+        (caller, words, Query { dense: self.vector(), sparse, documents: Vec::new(), limit: HITS })
     }
 }
 

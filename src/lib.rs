@@ -23,3 +23,4 @@ pub mod retrieve;
 pub mod state;
 pub mod store;
 pub mod uploads;
+pub mod web;

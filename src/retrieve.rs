@@ -79,8 +79,12 @@ impl Retriever<'_> {
         let candidates = self.settings.candidates.max(limit);
         let query = Query { dense, sparse, documents: Vec::new(), limit: candidates };
         let branches = self.store.search(caller, &query)?;
-        let fused = fuse(branches, &query.sparse, self.settings.dense_weight);
-        let found = without_duplicates(fused, limit);
+        let fused = fuse(branches, self.settings.dense_weight);
+        let mut found = without_duplicates(fused, limit);
+        // Reading a passage's words takes longer than finding it: only for those that are returned.
+        for found in &mut found {
+            found.coverage = coverage(&query.sparse, &found.chunk);
+        }
         Ok(Retrieved { found, language, embed_ms, took_ms: milliseconds(started) })
     }
 }
@@ -91,15 +95,12 @@ pub fn milliseconds(since: Instant) -> f64 {
 }
 
 /// Adds the normalised scores of both branches; ties go to the lower document id and position, so that order is fixed.
-fn fuse(branches: Branches, question: &SparseVector, dense_weight: f32) -> Vec<Found> {
+fn fuse(branches: Branches, dense_weight: f32) -> Vec<Found> {
     let mut by_place: BTreeMap<(DocumentId, u32), Found> = BTreeMap::new();
     // The least possible cosine is -1, the least BM25 score is 0; the greatest is the best of the list.
     add_branch(&mut by_place, branches.dense, -1.0, dense_weight, true);
     add_branch(&mut by_place, branches.sparse, 0.0, 1.0 - dense_weight, false);
     let mut found: Vec<Found> = by_place.into_values().collect();
-    for found in &mut found {
-        found.coverage = coverage(question, &found.chunk);
-    }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found
 }
@@ -213,10 +214,11 @@ mod tests {
             dense: vec![scored(0.8, "a", "alpha"), scored(0.78, "b", "beta")],
             sparse: vec![scored(9.0, "b", "beta"), scored(3.0, "c", "gamma")],
         };
-        let found = fuse(branches, &bm25::query("beta", Some(Language::English)), 0.5);
+        let found = fuse(branches, 0.5);
         let order: Vec<&str> = found.iter().map(|found| found.chunk.title.as_str()).collect();
         assert_eq!(order, ["b", "a", "c"]);
-        assert_eq!(found[0].coverage, 1.0);
+        let question = bm25::query("beta", Some(Language::English));
+        assert_eq!((coverage(&question, &found[0].chunk), coverage(&question, &found[1].chunk)), (1.0, 0.0));
         assert_eq!(found[2].cosine, None);
     }
 

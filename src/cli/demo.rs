@@ -1,23 +1,29 @@
 //! `intramuros demo`
 
-use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_models::catalog::Catalog;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{Session, ask, ingest, models, output};
-use crate::answer::{AnswerMode, Ask, validate};
+use super::{Session, ask, ingest, models, output, serve};
+use crate::answer::{AnswerMode, Ask};
 use crate::app::App;
+use crate::auth::{Role, password, secret};
 use crate::index;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// End after the three answers instead of taking further questions
+    /// End after the three answers instead of serving the chat page
     #[arg(long)]
     no_serve: bool,
+    /// Address and port of the chat page, in place of `server.listen` of the configuration
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// The sample intranet, where the command does not run in the source tree
     #[arg(long, value_name = "DIR")]
     samples: Option<PathBuf>,
@@ -34,7 +40,8 @@ const QUESTIONS: &[(&str, &str)] = &[
 ];
 
 pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
-    let docs = samples(args)?.join("docs");
+    let samples = samples(args)?;
+    let docs = samples.join("docs");
     // An index of its own: the sample documents must never answer a real question.
     let directory = session.config.data_dir()?.join("demo");
     session.config.use_alone(directory);
@@ -65,10 +72,10 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     if session.json {
         return output::json(&json!({ "index": report, "answers": answers }));
     }
-    if !args.no_serve && std::io::stdin().is_terminal() {
-        converse(&session, &app)?;
+    if args.no_serve {
+        return Ok(());
     }
-    Ok(())
+    serve_people(&session, app, &samples, args.listen)
 }
 
 fn samples(args: &Args) -> anyhow::Result<PathBuf> {
@@ -85,7 +92,7 @@ fn samples(args: &Args) -> anyhow::Result<PathBuf> {
 
 fn say(session: &Session, text: &str) {
     if !session.json {
-        println!("{text}");
+        outln!("{text}");
     }
 }
 
@@ -97,28 +104,59 @@ fn ask_as(session: &Session, app: &App, principals: &str, question: &str) -> any
     let silent = session.json;
     let answer = app.ask(&caller, &ask, &mut |event| silent || ask::print_event(event))?;
     if !silent {
-        println!();
+        outln!("");
         ask::print_rest(&answer);
     }
     Ok(answer)
 }
 
-/// Takes questions until an empty line, asked as somebody who may read what everyone may.
-fn converse(session: &Session, app: &App) -> anyhow::Result<()> {
-    println!("\nYour own questions, asked as user:rosa; an empty line ends.");
-    loop {
-        print!("> ");
-        std::io::stdout().flush()?;
-        let mut line = String::new();
-        if std::io::stdin().lock().read_line(&mut line)? == 0 || line.trim().is_empty() {
-            return Ok(());
+/// A person of the sample intranet.
+#[derive(Deserialize)]
+struct Person {
+    name: String,
+    groups: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct People {
+    users: Vec<Person>,
+}
+
+/// Who brings documents in; the others ask.
+const ADMIN: &str = "owen";
+
+/// Serves the chat page to the people of the sample intranet, with passwords that count until the next demo.
+fn serve_people(session: &Session, app: App, samples: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
+    let path = samples.join("users.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let people: People = toml::from_str(&text).with_context(|| format!("{} is no list of users", path.display()))?;
+    let mut rows = Vec::new();
+    for person in &people.users {
+        let word: String = secret::random()?.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        let hash = password::hash(&person.name, &word)?;
+        let role = if person.name == ADMIN { Role::Admin } else { Role::Member };
+        let state = app.state();
+        if !app.wait(state.create_user(&person.name, Some(&hash), role))? {
+            app.wait(state.set_password(&person.name, Some(&hash)))?;
         }
-        let question = line.trim();
-        match validate(question, &session.config.answer) {
-            Ok(()) => {
-                ask_as(session, app, "user:rosa", question)?;
-            }
-            Err(error) => println!("{error}"),
+        for group in &person.groups {
+            app.wait(state.add_to_group(group, std::slice::from_ref(&person.name)))?;
         }
+        let groups = if person.groups.is_empty() { "none".to_owned() } else { person.groups.join(", ") };
+        rows.push(vec![person.name.clone(), word, groups, role.to_string()]);
     }
+    outln!("\n4. The chat page. Sign in as different people and see what each may read:\n");
+    output::table(&["user", "password", "groups", "role"], &rows);
+    // A demo beside a server of one's own takes another port.
+    let address = match listen {
+        Some(address) => address,
+        None => {
+            let wanted: SocketAddr = app.config().server.listen.parse().context("`server.listen`")?;
+            let free = TcpListener::bind(wanted).is_ok();
+            if free { wanted } else { SocketAddr::new(wanted.ip(), 0) }
+        }
+    };
+    serve::serve(session, Arc::new(app), Some(address), |address| {
+        outln!("\nOpen http://{address} in a browser. Ctrl-C ends it.");
+    })
 }

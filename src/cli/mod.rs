@@ -9,11 +9,21 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use intramuros_ingest::access::Acl;
 
-use crate::accounts::{self, AccountCommand, AccountReply};
+use crate::accounts::{AccountCommand, AccountReply};
 use crate::app::App;
 use crate::config::Config;
 use crate::index::READER_COMMAND;
 use crate::local::Engine;
+
+/// Prints to standard output. Where nobody reads any more (`| head`), the program ends quietly.
+macro_rules! out {
+    ($($arg:tt)*) => { $crate::cli::output::print(format_args!($($arg)*)) };
+}
+
+/// The same with a line end.
+macro_rules! outln {
+    ($($arg:tt)*) => { $crate::cli::output::print(format_args!("{}\n", format_args!($($arg)*))) };
+}
 
 mod ask;
 mod bench;
@@ -68,7 +78,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pull the starter models, index the sample intranet and answer three questions about it
+    /// Pull the starter models, index the sample intranet, answer three questions about it and serve the chat page
     Demo(demo::Args),
     /// Serve the API and the chat page
     Serve(serve::Args),
@@ -131,8 +141,7 @@ impl Session {
 
     /// Does something with users, groups or keys.
     fn accounts(&self, command: &AccountCommand) -> anyhow::Result<AccountReply> {
-        let app = self.app("accounts")?;
-        Ok(app.wait(accounts::execute(app.state(), command))?)
+        self.engine("accounts")?.get(command.clone())
     }
 }
 
@@ -200,7 +209,7 @@ fn questions(
     match batch {
         Some(path) => {
             let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            questions.extend(utf8(bytes)?.lines().map(str::to_owned));
+            questions.extend(utf8(bytes)?.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()));
         }
         None if words.len() == 1 && words[0] == "-" => {
             let mut bytes = Vec::new();

@@ -20,6 +20,7 @@ mod limits;
 mod metrics;
 mod openai;
 mod original;
+mod pages;
 mod router;
 pub mod search;
 mod serve;

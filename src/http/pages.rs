@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Form, FromRequestParts, Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Form, FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{RequestPartsExt, Router};
@@ -16,13 +17,11 @@ use super::Shared;
 use super::envelope::RequestId;
 use crate::auth::{self, Role, Session, SignInError};
 use crate::error::ApiError;
-use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read};
+use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read, value};
 
 /// Everything comes from this server, nothing stands inline, nothing frames it.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-);
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const LANGUAGE_COOKIE: &str = "intramuros_lang";
 const THEME_COOKIE: &str = "intramuros_theme";
 
@@ -100,7 +99,7 @@ impl Visit {
         match rendered {
             Ok(html) => {
                 let headers = [
-                    (header::CONTENT_SECURITY_POLICY, POLICY),
+                    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
                     // Without a referrer, forms would say that they come from nowhere.
                     (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
                 ];
@@ -150,7 +149,10 @@ async fn chat(State(server): State<Shared>, visit: Visit) -> Response {
         return see_other("/sign-in");
     }
     let settings = &server.app().config().answer;
-    visit.page("chat.html", context! { mode => settings.mode, max_question_chars => settings.max_question_chars })
+    visit.page(
+        "chat.html",
+        context! { mode => value(&settings.mode), max_question_chars => settings.max_question_chars },
+    )
 }
 
 /// `GET /sign-in`
@@ -169,14 +171,14 @@ struct Credentials {
 }
 
 /// `POST /sign-in`. The session that the browser may still have does not matter: somebody signs in anew.
-async fn sign_in(State(server): State<Shared>, headers: HeaderMap, request: axum::extract::Request) -> Response {
+async fn sign_in(State(server): State<Shared>, headers: HeaderMap, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let visit = match stranger(&mut parts).await {
         Ok(visit) => visit,
         Err(error) => return error.into_response(),
     };
-    let request = axum::extract::Request::from_parts(parts, body);
-    let form = match <Form<Credentials> as axum::extract::FromRequest<Shared>>::from_request(request, &server).await {
+    let request = Request::from_parts(parts, body);
+    let form = match <Form<Credentials> as FromRequest<Shared>>::from_request(request, &server).await {
         Ok(Form(form)) => form,
         Err(_) => return visit.refuse(ApiError::Invalid("the form is incomplete".to_owned())),
     };
@@ -232,10 +234,11 @@ async fn document(
     State(server): State<Shared>,
     visit: Visit,
     Path(id): Path<String>,
-    query: Option<Query<PlaceQuery>>,
+    query: Result<Query<PlaceQuery>, QueryRejection>,
 ) -> Response {
     let Some(session) = &visit.session else { return see_other("/sign-in") };
-    let Query(query) = query.unwrap_or_default();
+    // What cannot be understood marks nothing; the document is there all the same.
+    let query = query.map(|Query(query)| query).unwrap_or_default();
     let cited = query.start.zip(query.end).filter(|(start, end)| start < end).map(|(start, end)| start..end);
     let place = Place { cited, from: query.from };
     match reading(&server, &visit, session, &id, &place).await {
@@ -269,16 +272,18 @@ async fn reading(
         Some(cited) => format!("/documents/{id}?start={}&end={}&from={from}", cited.start, cited.end),
         None => format!("/documents/{id}?from={from}"),
     };
+    // Sources that are named by a folder of the server say little to readers.
+    let source = Some(record.source).filter(|source| !source.starts_with('/'));
     let own = context! {
         here => "documents",
         document => context! {
-            title => record.title, source => record.source, path => record.path, language => record.language,
+            title => record.title, source => source, path => record.path, language => record.language,
             original => original,
         },
         cited => cited.map(|_| context! { page => page }),
         earlier => reading.earlier.map(part),
         later => reading.later.map(part),
-        pages => reading.pages,
+        pages => value(&reading.pages),
     };
     Ok(visit.page("document.html", own))
 }
@@ -308,7 +313,7 @@ fn file(asset: &Asset, keep: HeaderValue) -> Response {
 }
 
 /// What has no route: a page for people, the usual body for programs.
-async fn nothing(State(server): State<Shared>, request: axum::extract::Request) -> Response {
+async fn nothing(State(server): State<Shared>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let path = parts.uri.path();
     let accepted = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -317,7 +322,7 @@ async fn nothing(State(server): State<Shared>, request: axum::extract::Request) 
         return StatusCode::NOT_FOUND.into_response();
     }
     // A form or a script that missed its route is not signed in for that.
-    parts.method = axum::http::Method::GET;
+    parts.method = Method::GET;
     match Visit::from_request_parts(&mut parts, &server).await {
         Ok(visit) => visit.refuse(ApiError::NotFound("page")),
         Err(response) => response,

@@ -10,8 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, search, session, sources, upload,
+    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, pages, search, session,
+    sources, upload,
 };
+use crate::web::{Pages, Reference};
 
 /// The description of the API; its paths come from the routes below.
 #[derive(OpenApi)]
@@ -33,7 +35,7 @@ use super::{
 )]
 struct Api;
 
-/// All routes with their documentation, and the layers that every request passes.
+/// All routes with their documentation, the pages, and the layers that every request passes.
 pub fn router(server: Shared) -> Router {
     let body_limit = server.app().config().server.max_body_kib << 10;
     let (routes, mut api) = OpenApiRouter::with_openapi(Api::openapi())
@@ -62,9 +64,13 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(metrics::metrics))
         .split_for_parts();
     envelope::describe(&mut api);
+    let api = serde_json::to_value(api).expect("descriptions of APIs serialise");
+    let address = format!("http://{}", server.app().config().server.listen);
+    let pages = Pages::new(&Reference::new(&api, &address));
     let api = axum::Json(api);
     routes
         .route("/openapi.json", get(move || async move { api.clone() }))
+        .merge(pages::routes(pages))
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(middleware::from_fn_with_state(server.clone(), envelope::wrap))

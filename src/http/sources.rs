@@ -31,7 +31,8 @@ pub struct JobView {
 impl JobView {
     /// The record with its progress, if it is the running one.
     pub fn new(server: &Server, record: JobRecord) -> Self {
-        let progress = server.runner.progress(&record.job_id);
+        // One that has begun since its record was read is shown as the record says.
+        let progress = if record.state == "running" { server.runner.progress(&record.job_id) } else { None };
         Self { record, progress }
     }
 }
@@ -58,7 +59,7 @@ pub struct SourceView {
 }
 
 /// What a sync may do.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// Whether a source that lists no file at all may empty its index; else it is taken for a disk that is not mounted.
@@ -83,7 +84,7 @@ pub struct JobsQuery {
 
 /// Lists the sources of documents.
 #[utoipa::path(get, path = "/api/v1/sources", tag = "documents", responses((status = 200, body = Sources)))]
-pub async fn list(State(server): State<Shared>, Admin(_): Admin) -> Result<Json<Sources>, ApiError> {
+pub async fn list(State(server): State<Shared>, _admin: Admin) -> Result<Json<Sources>, ApiError> {
     let state = server.app().state();
     let counts = state.document_counts().await?;
     let mut views = Vec::new();
@@ -103,14 +104,14 @@ pub async fn sync(
     State(server): State<Shared>,
     Admin(identity): Admin,
     Path(name): Path<String>,
-    request: Option<Json<SyncRequest>>,
+    request: Option<Json<Option<SyncRequest>>>,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     let known = sources::infos(server.app()).await?;
     if !known.iter().any(|info| info.name == name) {
         return Err(ApiError::NotFound("source"));
     }
-    let Json(request) = request.unwrap_or_default();
-    let request = JobRequest { allow_empty: request.allow_empty };
+    let allow_empty = request.and_then(|Json(request)| request).is_some_and(|request| request.allow_empty);
+    let request = JobRequest { allow_empty };
     let job = server.app().state().enqueue_sync(&name, request, &identity.user).await?;
     server.runner.wake();
     Ok((StatusCode::ACCEPTED, Json(JobView::new(&server, job))))
@@ -121,7 +122,7 @@ pub async fn sync(
     responses((status = 200, body = Jobs)))]
 pub async fn jobs(
     State(server): State<Shared>,
-    Admin(_): Admin,
+    _admin: Admin,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<Jobs>, ApiError> {
     let limit = query.limit.unwrap_or(20);
@@ -138,7 +139,7 @@ pub async fn jobs(
     params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 200, body = JobView)))]
 pub async fn job(
     State(server): State<Shared>,
-    Admin(_): Admin,
+    _admin: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<JobView>, ApiError> {
     let record = server.app().state().job(&id).await?.ok_or(UNKNOWN_JOB)?;
@@ -150,7 +151,7 @@ pub async fn job(
     params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 202, body = JobView)))]
 pub async fn cancel(
     State(server): State<Shared>,
-    Admin(_): Admin,
+    _admin: Admin,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     let state = server.app().state();

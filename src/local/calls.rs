@@ -1,4 +1,4 @@
-//! The calls that read, and the one that forgets a source.
+//! The calls other than ingest: what reads, what forgets a source, and users, groups and keys.
 
 use anyhow::bail;
 use intramuros_ingest::access::Acl;
@@ -6,6 +6,7 @@ use intramuros_ingest::document::DocumentId;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Event, Listener, caller};
+use crate::accounts::{self, AccountCommand, AccountReply};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::http::search::SearchResponse;
@@ -164,5 +165,14 @@ impl Call for ShowJob {
 
     fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<Option<JobRecord>> {
         Ok(app.wait(app.state().job(&self.id))?)
+    }
+}
+
+/// Users, groups and keys. What changes counts from the server's next request on.
+impl Call for AccountCommand {
+    type Reply = AccountReply;
+
+    fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<AccountReply> {
+        Ok(app.wait(accounts::execute(app.state(), self))?)
     }
 }

@@ -21,6 +21,7 @@ use intramuros_ingest::access::{Acl, Caller};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::AccountCommand;
 use crate::app::App;
 use crate::index;
 
@@ -82,6 +83,7 @@ calls! {
     ListJobs,
     ShowJob,
     Ingest,
+    AccountCommand,
 }
 
 /// What is heard of a call before it is done.

@@ -40,7 +40,9 @@ pub struct Uploads {
 }
 
 /// Held while documents change; see [`Uploads::exclusive`].
-pub struct Exclusive<'a>(MutexGuard<'a, ()>);
+pub struct Exclusive<'a> {
+    _held: MutexGuard<'a, ()>,
+}
 
 /// An uploaded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ impl Uploads {
 
     /// Waits until nobody else changes the files.
     pub fn exclusive(&self) -> Exclusive<'_> {
-        Exclusive(self.placing.lock().unwrap_or_else(PoisonError::into_inner))
+        Exclusive { _held: self.placing.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Where the document of a file stands in the source.

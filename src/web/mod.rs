@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of HTTP and of who may read what: [`crate::http`] hands in what a page shows and sends what is rendered.
 
-use minijinja::value::merge_maps;
+use std::collections::BTreeMap;
+
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 mod reading;
@@ -13,8 +15,8 @@ mod strings;
 
 pub use reading::{PART, Place, Reading, read};
 pub use reference::Reference;
-pub use strings::{Language, Words};
 use strings::Strings;
+pub use strings::{Language, Words};
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("api.html", include_str!("templates/api.html")),
@@ -26,6 +28,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("fields.html", include_str!("templates/fields.html")),
     ("icons.html", include_str!("templates/icons.html")),
     ("menu.html", include_str!("templates/menu.html")),
+    ("prose.html", include_str!("templates/prose.html")),
     ("sign_in.html", include_str!("templates/sign_in.html")),
 ];
 
@@ -49,6 +52,8 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
 pub struct Pages {
     templates: Environment<'static>,
     strings: Strings,
+    english: Value,
+    spanish: Value,
     /// Changes with any asset, as the scripts refer to each other by name.
     version: String,
     reference: Value,
@@ -126,7 +131,9 @@ impl Pages {
             hash.update(content);
         }
         let version = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { templates, strings: Strings::new(), version, reference: Value::from_serialize(reference) }
+        let strings = Strings::new();
+        let (english, spanish) = (value(strings.words(Language::English)), value(strings.words(Language::Spanish)));
+        Self { templates, strings, english, spanish, version, reference: value(reference) }
     }
 
     /// Renders a page: `name` with what it shows itself, beside what every page has.
@@ -137,20 +144,24 @@ impl Pages {
         viewer: Option<&Viewer>,
         own: Value,
     ) -> Result<String, minijinja::Error> {
+        let words = match look.language {
+            Language::English => &self.english,
+            Language::Spanish => &self.spanish,
+        };
         let everywhere = context! {
             lang => look.language.code(),
-            theme => look.theme,
-            t => self.words(look.language),
-            assets => format!("/assets/{}", self.version),
-            session => viewer,
+            theme => value(&look.theme),
+            t => words.clone(),
+            assets => Value::from_safe_string(format!("/assets/{}", self.version)),
+            session => viewer.map(value),
             here => "",
         };
-        self.templates.get_template(name)?.render(merge_maps([own, everywhere]))
+        self.templates.get_template(name)?.render(context! { ..own, ..everywhere })
     }
 
     /// The page that explains the API.
     pub fn render_reference(&self, look: Look, viewer: Option<&Viewer>) -> Result<String, minijinja::Error> {
-        self.render("api.html", look, viewer, context! { here => "api", api => self.reference })
+        self.render("api.html", look, viewer, context! { here => "api", api => self.reference.clone() })
     }
 
     /// All words in a language.
@@ -171,6 +182,32 @@ impl Pages {
     pub fn icon(&self) -> Asset {
         Asset { media_type: "image/svg+xml", content: include_bytes!("assets/icon.svg") }
     }
+}
+
+/// What templates can show of it.
+///
+/// # Panics
+/// If it has maps whose keys are no strings.
+pub fn value<T: Serialize>(shown: &T) -> Value {
+    fn converted(json: Json) -> Value {
+        match json {
+            Json::Null => Value::from(()),
+            Json::Bool(yes) => Value::from(yes),
+            Json::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(natural), _) => Value::from(natural),
+                (_, Some(integer)) => Value::from(integer),
+                _ => Value::from(number.as_f64()),
+            },
+            Json::String(text) => Value::from(text),
+            Json::Array(items) => Value::from(items.into_iter().map(converted).collect::<Vec<Value>>()),
+            Json::Object(entries) => {
+                let entries: BTreeMap<String, Value> =
+                    entries.into_iter().map(|(name, json)| (name, converted(json))).collect();
+                Value::from(entries)
+            }
+        }
+    }
+    converted(serde_json::to_value(shown).expect("what pages show serialises"))
 }
 
 #[cfg(test)]
@@ -218,7 +255,8 @@ mod tests {
         }
         for (name, _, content) in ASSETS {
             let source = std::str::from_utf8(content).unwrap().replace("http://www.w3.org/2000/svg", "");
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"]
+            {
                 assert!(!source.contains(forbidden), "{name} holds {forbidden}");
             }
             for line in source.lines().filter(|line| line.contains("://")) {

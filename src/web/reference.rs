@@ -108,7 +108,7 @@ impl Reference {
         Self {
             title: text(&api["info"]["title"]),
             version: text(&api["info"]["version"]),
-            description: text(&api["info"]["description"]).replace('`', ""),
+            description: text(&api["info"]["description"]),
             groups,
             schemas: schemas.collect(),
         }
@@ -186,20 +186,23 @@ impl Reader<'_> {
         let (kind, linked) = kind(schema);
         let mut limits = Vec::new();
         for (key, words) in [
-            ("minimum", "at least"),
-            ("maximum", "at most"),
-            ("minLength", "characters, at least"),
-            ("maxLength", "characters, at most"),
-            ("default", "default"),
+            ("minimum", "at least #"),
+            ("maximum", "at most #"),
+            ("minLength", "characters: at least #"),
+            ("maxLength", "characters: at most #"),
+            ("default", "default #"),
         ] {
             if let Some(limit) = schema.get(key).filter(|limit| !limit.is_null() && **limit != json!("")) {
-                limits.push(format!("{words} {}", shown(limit)));
+                limits.push(words.replace('#', &shown(limit)));
             }
         }
         for (at, value) in items(&schema["enum"]).iter().enumerate() {
             limits.push(format!("{}{}", if at == 0 { "one of " } else { "" }, shown(value)));
         }
-        let text = text(&schema["description"]);
+        // A schema that is named and may be null has its words beside the name.
+        let either = items(&schema["oneOf"]).iter().map(|one| text(&one["description"]));
+        let said = std::iter::once(text(&schema["description"])).chain(either).find(|words| !words.is_empty());
+        let text = said.unwrap_or_default();
         Field { name: name.to_owned(), kind, schema: linked, required, text, limits: limits.join(", ") }
     }
 
@@ -300,6 +303,9 @@ fn kind(schema: &Value) -> (String, Option<String>) {
                 words.push(word);
             }
         }
+        if linked.is_some() && words == ["null"] {
+            return ("nullable".to_owned(), linked);
+        }
         return (words.join(" or "), linked);
     }
     let types = match &schema["type"] {
@@ -360,10 +366,10 @@ mod tests {
                         "429": { "description": "busy", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ErrorBody" } } } }
                     }
                 } },
-                "/healthz": { "get": { "tags": ["operations"], "security": [{}], "responses": {} } },
                 "/api/v1/documents/{id}": { "delete": { "parameters": [
                     { "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } }
-                ] } }
+                ] } },
+                "/healthz": { "get": { "tags": ["operations"], "security": [{}], "responses": {} } }
             },
             "components": { "schemas": {
                 "Ask": { "type": "object", "required": ["question"], "properties": {
@@ -404,10 +410,12 @@ mod tests {
         let told: Vec<String> = body
             .fields
             .iter()
-            .map(|field| format!("{} {} {:?} {} {}", field.name, field.kind, field.schema, field.required, field.limits))
+            .map(|field| {
+                format!("{} {} {:?} {} {}", field.name, field.kind, field.schema, field.required, field.limits)
+            })
             .collect();
-        assert!(told.contains(&"question string None true characters, at least 1".to_owned()), "{told:?}");
-        assert!(told.contains(&"mode null Some(\"Mode\") false ".to_owned()), "{told:?}");
+        assert!(told.contains(&"question string None true characters: at least 1".to_owned()), "{told:?}");
+        assert!(told.contains(&"mode nullable Some(\"Mode\") false ".to_owned()), "{told:?}");
         assert!(told.contains(&"ids list of integer None false ".to_owned()), "{told:?}");
         let mode = reference.schemas.iter().find(|schema| schema.name == "Mode").unwrap();
         assert_eq!(mode.values, ["generate", "extract"]);

@@ -90,10 +90,26 @@ fn a_person_signs_in_asks_and_signs_out() {
     browser.post(path, &conversation, &[own, ("origin", "https://evil.example")]).expect(403);
     browser.post(path, &conversation, &[own, ("origin", &server.base)]).expect(201);
 
+    // The command line reaches the running server, and what it takes away is gone at the next request.
+    scratch.run(["group", "add", "hr", "ana"]).assert_ok();
+    assert_eq!(browser.who().expect(200).json()["groups"], json!(["hr", "legal"]));
+    let revoked = scratch.key("ana", &[], "member");
+    server.get("/api/v1/session", &revoked).expect(200);
+    let keys = scratch.run(["--json", "key", "list"]).assert_ok().json();
+    let id = keys["keys"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap();
+    scratch.run(["key", "revoke", id]).assert_ok();
+    server.get("/api/v1/session", &revoked).expect(401);
+
     let gone = browser.sign_out().expect(204);
     assert!(gone.header("set-cookie").unwrap().contains("Max-Age=0"));
     browser.who().expect(401);
     browser.sign_out().expect(401);
+
+    browser.sign_in("ana", "three words together").expect(200);
+    scratch.run(["user", "delete", "ana"]).assert_ok();
+    browser.who().expect(401);
+    server.get("/api/v1/session", &key).expect(401);
+    browser.sign_in("ana", "three words together").expect(401);
     assert!(server.stop(), "the server ended badly");
 }
 

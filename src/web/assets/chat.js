@@ -59,6 +59,8 @@ composer.addEventListener("submit", (event) => {
   if (!text || running) return;
   question.value = "";
   fit();
+  closePanel();
+  question.focus({ preventScroll: true });
   put(text, mode());
 });
 $("stop").addEventListener("click", () => running?.abort());
@@ -132,7 +134,8 @@ async function put(asked, chosen, node = turn(asked)) {
     if (follow) toEnd();
     refresh().then((all) => entitle(all.find(({ conversation_id }) => conversation_id === here)?.title));
   } catch (failure) {
-    if (failure.name === "AbortError") stopped(live, text);
+    if (!text.childElementCount) text.remove();
+    if (failure.name === "AbortError") stopped(live);
     else failed(failure, live, node, asked, chosen);
   } finally {
     wait.end();
@@ -148,9 +151,10 @@ async function begin(signal) {
   setCurrent(conversation);
 }
 
-function stopped(live, text) {
-  if (!text.childElementCount) text.remove();
+function stopped(live) {
   live.append(el("p", { class: "note" }, t("stopped")));
+  // The button that had the focus is gone.
+  if (document.activeElement === document.body) question.focus({ preventScroll: true });
 }
 
 function failed(failure, live, node, asked, chosen) {

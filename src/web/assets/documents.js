@@ -12,15 +12,22 @@ let after = null;
 
 // The list.
 
+let loading = null;
+
+/** Reads the list from its beginning, or what follows after `from`. */
 async function load(from = null) {
+  loading?.abort();
+  loading = new AbortController();
   list.setAttribute("aria-busy", "true");
+  const query = new URLSearchParams({ limit: PAGE, q: $("filter").value.trim() });
+  if (from) query.set("after", from);
   try {
-    const path = `/api/v1/documents?limit=${PAGE}${from ? `&after=${encodeURIComponent(from)}` : ""}`;
-    const page = await call("GET", path);
+    const page = await call("GET", `/api/v1/documents?${query}`, { signal: loading.signal });
     documents = from ? documents.concat(page.documents) : page.documents;
-    after = page.next ?? null;
+    after = page.next;
     show();
   } catch (failure) {
+    if (failure.name === "AbortError") return;
     if (failure.code === "unauthorized") location.assign("/sign-in");
     list.replaceChildren(el("p", { class: "note note-bad" }, failure.words));
   }
@@ -28,13 +35,10 @@ async function load(from = null) {
 }
 
 function show() {
-  const wanted = $("filter").value.trim().toLocaleLowerCase(language);
-  const matching = documents.filter(({ title, path, source }) =>
-    `${title} ${source} ${path}`.toLocaleLowerCase(language).includes(wanted));
   $("count").textContent = documents.length ? `${new Intl.NumberFormat(language).format(documents.length)}${after ? "+" : ""}` : "";
   $("more").hidden = !after;
-  if (matching.length) list.replaceChildren(...matching.map(item));
-  else list.replaceChildren(el("p", { class: "quiet" }, t(documents.length ? "none_match" : "none_readable")));
+  if (documents.length) list.replaceChildren(...documents.map(item));
+  else list.replaceChildren(el("p", { class: "quiet" }, t($("filter").value.trim() ? "none_match" : "none_readable")));
 }
 
 function item(record) {
@@ -46,26 +50,35 @@ function item(record) {
   const state = record.state === "indexed" ? null : el("span", { class: `state state-${record.state}`, title: record.reason ?? "" }, t(`state_${record.state}`), " ");
   return el("div", { class: "item" },
     title,
-    el("span", { class: "path quiet" }, state, `${record.source} · ${record.path}`),
+    el("span", { class: "path quiet", title: record.source }, state, place(record)),
     el("span", { class: "facts" }, facts ? `${facts} · ` : "", changed),
     isAdmin && record.source === "uploads" && iconButton("trash", t("delete_title", { title: record.title }), () => remove(record)));
+}
+
+/** Sources that are named by a folder of the server say little to readers. */
+function place({ source, path }) {
+  return source.startsWith("/") ? path : `${source} · ${path}`;
 }
 
 async function remove(record) {
   const agreed = await confirmed({ title: t("delete_document"), text: t("delete_document_text", { title: record.title }), go: t("delete"), bad: true });
   if (!agreed) return;
   try {
-    const told = await call("DELETE", `/api/v1/documents/${record.document_id}`);
+    await call("DELETE", `/api/v1/documents/${record.document_id}`);
     documents = documents.filter(({ document_id }) => document_id !== record.document_id);
     show();
     notice(t("deleted"));
-    if (told?.job) watch(told.job);
+    recentJobs();
   } catch (failure) {
     notice(failure.words);
   }
 }
 
-$("filter").addEventListener("input", show);
+let typing = 0;
+$("filter").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => load(), 200);
+});
 $("more").addEventListener("click", () => load(after));
 load();
 
@@ -106,7 +119,6 @@ async function upload(event) {
   event.preventDefault();
   const button = $("upload-go");
   const readers = $("readers").value.trim();
-  if (!readers && !(await confirmed({ title: t("no_readers"), text: t("no_readers_text"), go: t("upload") }))) return;
   button.disabled = true;
   const waiting = chosen;
   let sent = 0;
@@ -134,6 +146,8 @@ async function upload(event) {
 // Jobs: looked at again and again until they have ended.
 
 const watched = new Map();
+/** Jobs that are being looked at: several uploads may share one. */
+const looking = new Set();
 
 function watch(job) {
   if (!watched.has(job.job_id)) {
@@ -143,23 +157,31 @@ function watch(job) {
   }
   $("jobs-section").hidden = false;
   showJob(job);
-  if (job.state === "queued" || job.state === "running") setTimeout(() => look(job.job_id), 1000);
+  if (job.state === "queued" || job.state === "running") lookIn(job.job_id, 1000);
+}
+
+function lookIn(id, ms) {
+  if (looking.has(id)) return;
+  looking.add(id);
+  setTimeout(() => look(id), ms);
 }
 
 async function look(id) {
+  looking.delete(id);
   try {
     const job = await call("GET", `/api/v1/jobs/${id}`);
     watch(job);
     if (job.state === "done") load();
   } catch (failure) {
     // A server that is starting again takes the job up where it was.
-    if (failure.code === "network" || failure.code === "unavailable" || failure.code === "busy") setTimeout(() => look(id), 3000);
+    if (failure.code === "network" || failure.code === "unavailable" || failure.code === "busy") lookIn(id, 3000);
     else notice(failure.words);
   }
 }
 
 function showJob(job) {
-  const { done = 0, total = 0 } = job.progress ?? {};
+  const done = job.progress?.documents_done ?? 0;
+  const total = job.progress?.documents_total ?? 0;
   const figures = job.report ? summary(job.report) : total ? t("progress", { done, total }) : "";
   const rows = [el("div", { class: "job-head" },
     el("span", { class: `state state-${job.state}` }, t(`job_${job.state}`)),
@@ -169,8 +191,8 @@ function showJob(job) {
   }
   if (figures) rows.push(el("p", { class: "quiet" }, figures));
   if (job.error) rows.push(el("p", { class: "note note-bad" }, job.error));
-  const failures = (job.report?.problems ?? []).slice(0, 20);
-  if (failures.length) rows.push(el("ul", {}, ...failures.map(({ path, reason }) => el("li", {}, el("span", { class: "path" }, path), ` ${reason}`))));
+  const failures = (job.report?.failures ?? []).slice(0, 20);
+  if (failures.length) rows.push(el("ul", {}, ...failures.map(({ path, reason }) => el("li", {}, el("span", { class: "path" }, path), el("span", { class: "quiet" }, `: ${reason}`)))));
   watched.get(job.job_id).replaceChildren(...rows);
 }
 
@@ -182,8 +204,8 @@ function summary(report) {
 
 async function recentJobs() {
   try {
-    const { jobs } = await call("GET", "/api/v1/jobs");
-    for (const job of jobs.slice(0, 5).reverse()) watch(job);
+    const { jobs } = await call("GET", "/api/v1/jobs?limit=5");
+    for (const job of jobs.reverse()) watch(job);
   } catch (failure) {
     notice(failure.words);
   }
