@@ -41,7 +41,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
                 Event::Text(text) => print_text(&text),
                 _ => true,
             })?;
-            println!();
+            outln!("");
             print_rest(&answer);
         }
     }
@@ -64,21 +64,21 @@ fn print_text(text: &str) -> bool {
 /// Prints what belongs under the text: sources, what was removed or left out.
 pub fn print_rest(answer: &Answer) {
     if !answer.citations.is_empty() {
-        println!();
+        outln!("");
     }
     for citation in &answer.citations {
         let page = citation.page.map_or(String::new(), |page| format!(", page {page}"));
-        println!("[{}] {}{page}", citation.n, printable(&citation.title));
-        println!("    «{}»", printable(&citation.quote).replace('\n', "\n    "));
-        println!("    {}", citation.uri);
+        outln!("[{}] {}{page}", citation.n, printable(&citation.title));
+        outln!("    «{}»", printable(&citation.quote).replace('\n', "\n    "));
+        outln!("    {}", citation.uri);
     }
     if answer.fell_back {
-        println!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
+        outln!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
     } else if !answer.unsupported.is_empty() {
-        println!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));
+        outln!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));
     }
     if !answer.left_out.is_empty() {
-        println!(
+        outln!(
             "\n{} found that did not fit among the passages (`answer.passage_tokens`).",
             count(answer.left_out.len(), "more passage")
         );

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::bail;
 use intramuros_ingest::access::Caller;
 use intramuros_models::{Event, GenerateRequest, Message, Role, Sampling};
 use serde_json::json;
@@ -51,6 +52,10 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 
     let generator = app.generator()?;
     let mut content = String::new();
+    let most = generator.context_length().saturating_sub(args.completion_tokens + 64);
+    if args.prompt_tokens > most {
+        bail!("--prompt-tokens may be {most} at most: the model's context holds {} tokens", generator.context_length());
+    }
     while generator.count_tokens(&content) < args.prompt_tokens {
         content.push_str(WORDS);
     }
@@ -79,16 +84,16 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             "chunks": chunks,
         }));
     }
-    println!(
+    outln!(
         "generator  {prefill:.0} tokens/s over the prompt, {decode:.0} tokens/s writing  ({})",
         generator.identity()
     );
-    println!(
+    outln!(
         "embedder   {vectors_per_second:.1} passages/s of {} tokens  ({})",
         embedder.count_tokens(&passage),
         embedder.identity()
     );
-    println!(
+    outln!(
         "search     {queries_per_second:.0} queries/s over {chunks} chunks, p50 {:.1} ms, p95 {:.1} ms, the question's vector included",
         percentile(&times, 0.5),
         percentile(&times, 0.95)

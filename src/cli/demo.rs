@@ -92,7 +92,7 @@ fn samples(args: &Args) -> anyhow::Result<PathBuf> {
 
 fn say(session: &Session, text: &str) {
     if !session.json {
-        println!("{text}");
+        outln!("{text}");
     }
 }
 
@@ -104,7 +104,7 @@ fn ask_as(session: &Session, app: &App, principals: &str, question: &str) -> any
     let silent = session.json;
     let answer = app.ask(&caller, &ask, &mut |event| silent || ask::print_event(event))?;
     if !silent {
-        println!();
+        outln!("");
         ask::print_rest(&answer);
     }
     Ok(answer)
@@ -145,7 +145,7 @@ fn serve_people(session: &Session, app: App, samples: &Path, listen: Option<Sock
         let groups = if person.groups.is_empty() { "none".to_owned() } else { person.groups.join(", ") };
         rows.push(vec![person.name.clone(), word, groups, role.to_string()]);
     }
-    println!("\n4. The chat page. Sign in as different people and see what each may read:\n");
+    outln!("\n4. The chat page. Sign in as different people and see what each may read:\n");
     output::table(&["user", "password", "groups", "role"], &rows);
     // A demo beside a server of one's own takes another port.
     let address = match listen {
@@ -157,6 +157,6 @@ fn serve_people(session: &Session, app: App, samples: &Path, listen: Option<Sock
         }
     };
     serve::serve(session, Arc::new(app), Some(address), |address| {
-        println!("\nOpen http://{address} in a browser. Ctrl-C ends it.");
+        outln!("\nOpen http://{address} in a browser. Ctrl-C ends it.");
     })
 }

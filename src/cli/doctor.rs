@@ -44,7 +44,7 @@ impl Findings {
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     if args.print_config {
-        print!("{DEFAULTS}");
+        out!("{DEFAULTS}");
         return Ok(());
     }
     let mut findings = Findings::default();
@@ -61,7 +61,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     } else {
         for finding in &findings.0 {
             let mark = if finding.ok { "ok     " } else { "PROBLEM" };
-            println!("{mark}  {:<15} {}", finding.check, finding.detail);
+            outln!("{mark}  {:<15} {}", finding.check, finding.detail);
         }
     }
     if broken > 0 { bail!("{broken} of {} checks found a problem", findings.0.len()) } else { Ok(()) }

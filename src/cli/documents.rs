@@ -50,17 +50,17 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             if session.json {
                 return output::json(&record);
             }
-            println!("{}\n{}\n{}", output::printable(&record.title), record.uri, record.state);
+            outln!("{}\n{}\n{}", output::printable(&record.title), record.uri, record.state);
             if let Some(reason) = &record.reason {
-                println!("reason: {reason}");
+                outln!("reason: {reason}");
             }
             if let Some(readers) = &record.readers {
-                println!("readers: {readers}");
+                outln!("readers: {readers}");
             }
-            println!("source: {}\npath: {}", output::printable(&record.source), output::printable(&record.path));
+            outln!("source: {}\npath: {}", output::printable(&record.source), output::printable(&record.path));
             let language = record.language.as_deref().unwrap_or("unclear");
             let pages = record.pages.map_or(String::new(), |pages| format!(", {pages} pages"));
-            println!("language: {language}, {} chunks{pages}", record.chunks);
+            outln!("language: {language}, {} chunks{pages}", record.chunks);
             Ok(())
         }
         Some(Command::Text { id }) => {
@@ -69,7 +69,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             if session.json {
                 return output::json(&json!({ "document_id": id, "text": text }));
             }
-            println!("{}", output::printable(&text));
+            outln!("{}", output::printable(&text));
             Ok(())
         }
         Some(Command::Forget { source }) => {
@@ -82,7 +82,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             if session.json {
                 return output::json(&json!({ "forgotten": source, "documents": gone }));
             }
-            println!("{gone} documents of {} are out of the index", output::printable(source));
+            outln!("{gone} documents of {} are out of the index", output::printable(source));
             Ok(())
         }
     }

@@ -54,15 +54,15 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     }
     match reply {
         AccountReply::Groups { groups } if groups.is_empty() => {
-            println!("no groups yet; `intramuros group add GROUP USER…` makes one");
+            outln!("no groups yet; `intramuros group add GROUP USER…` makes one");
         }
         AccountReply::Groups { groups } => {
             let rows: Vec<Vec<String>> =
                 groups.into_iter().map(|record| vec![record.group, record.members.join(",")]).collect();
             output::table(&["group", "members"], &rows);
         }
-        AccountReply::Group(record) if record.members.is_empty() => println!("nobody is in {} any more", record.group),
-        AccountReply::Group(record) => println!("in {} are now: {}", record.group, record.members.join(", ")),
+        AccountReply::Group(record) if record.members.is_empty() => outln!("nobody is in {} any more", record.group),
+        AccountReply::Group(record) => outln!("in {} are now: {}", record.group, record.members.join(", ")),
         other => bail!("another reply than asked for: {other:?}"),
     }
     Ok(())

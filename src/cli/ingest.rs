@@ -44,7 +44,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         output::json(&json!({ "sources": sources, "broken": broken }))?;
     } else {
         for report in &sources {
-            print!("{report}");
+            out!("{report}");
         }
     }
     if !broken.is_empty() {

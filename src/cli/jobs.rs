@@ -44,16 +44,16 @@ fn seconds(job: &JobRecord) -> String {
 }
 
 fn show(job: &JobRecord) -> anyhow::Result<()> {
-    println!("job {} ({} of {}): {} {}", job.job_id, job.kind, output::printable(&job.source), job.state, seconds(job));
+    outln!("job {} ({} of {}): {} {}", job.job_id, job.kind, output::printable(&job.source), job.state, seconds(job));
     if let Some(user) = &job.requested_by {
-        println!("asked for by {}", output::printable(user));
+        outln!("asked for by {}", output::printable(user));
     }
     if let Some(report) = &job.report {
         let report: intramuros_ingest::sync::SyncReport = serde_json::from_value(report.clone())?;
-        print!("{report}");
+        out!("{report}");
     }
     if let Some(error) = &job.error {
-        println!("error: {error}");
+        outln!("error: {error}");
     }
     Ok(())
 }

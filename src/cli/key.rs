@@ -70,11 +70,11 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     match reply {
         AccountReply::KeyCreated(created) => show(&created),
         AccountReply::Keys { keys } if keys.is_empty() => {
-            println!("no keys yet; `intramuros key create --user NAME` creates one");
+            outln!("no keys yet; `intramuros key create --user NAME` creates one");
         }
         AccountReply::Keys { keys } => list(&keys),
         AccountReply::KeyRevoked { revoked } => {
-            println!("the key {} of {} is revoked", revoked.id, output::printable(&revoked.user));
+            outln!("the key {} of {} is revoked", revoked.id, output::printable(&revoked.user));
         }
         other => bail!("another reply than asked for: {other:?}"),
     }
@@ -83,17 +83,17 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 
 fn show(created: &CreatedKey) {
     let CreatedKey { key, reads, local_user, record } = created;
-    println!("{key}\n");
-    println!("This is the only time that the key is shown: keep it where its program finds it, and nowhere else.");
-    println!("A program sends it with each request:  Authorization: Bearer KEY");
+    outln!("{key}\n");
+    outln!("This is the only time that the key is shown: keep it where its program finds it, and nowhere else.");
+    outln!("A program sends it with each request:  Authorization: Bearer KEY");
     let reads: Vec<String> = reads.iter().map(ToString::to_string).collect();
-    println!("It reads what these may read: {}", reads.join(", "));
+    outln!("It reads what these may read: {}", reads.join(", "));
     if record.groups.is_none() && *local_user {
-        println!("With the groups of {}, as they are at each request.", record.user);
+        outln!("With the groups of {}, as they are at each request.", record.user);
     } else if record.groups.is_none() {
-        println!("{} is no local user and the key has no groups of its own; --group gives it some.", record.user);
+        outln!("{} is no local user and the key has no groups of its own; --group gives it some.", record.user);
     }
-    println!("It ends {}. To end it before: intramuros key revoke {}", ends(record), record.id);
+    outln!("It ends {}. To end it before: intramuros key revoke {}", ends(record), record.id);
 }
 
 fn list(keys: &[KeyRecord]) {

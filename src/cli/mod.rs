@@ -15,6 +15,16 @@ use crate::config::Config;
 use crate::index::READER_COMMAND;
 use crate::local::Engine;
 
+/// Prints to standard output. Where nobody reads any more (`| head`), the program ends quietly.
+macro_rules! out {
+    ($($arg:tt)*) => { $crate::cli::output::print(format_args!($($arg)*)) };
+}
+
+/// The same with a line end.
+macro_rules! outln {
+    ($($arg:tt)*) => { $crate::cli::output::print(format_args!("{}\n", format_args!($($arg)*))) };
+}
+
 mod ask;
 mod bench;
 mod demo;
@@ -199,7 +209,7 @@ fn questions(
     match batch {
         Some(path) => {
             let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            questions.extend(utf8(bytes)?.lines().map(str::to_owned));
+            questions.extend(utf8(bytes)?.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()));
         }
         None if words.len() == 1 && words[0] == "-" => {
             let mut bytes = Vec::new();

@@ -52,7 +52,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
                 return output::json(&json!({ "models": pulled }));
             }
             for pulled in &pulled {
-                println!("{}", describe(pulled));
+                outln!("{}", describe(pulled));
             }
             Ok(())
         }
@@ -115,7 +115,7 @@ fn list(session: &Session, catalog: &Catalog, directory: &Path) -> anyhow::Resul
     }
     output::table(&["model", "role", "profiles", "languages", "licence", "size", "trusted by", "state"], &rows);
     for model in listed.iter().filter(|model| !model.language_note.is_empty()) {
-        println!("{}: {}", model.name, model.language_note);
+        outln!("{}: {}", model.name, model.language_note);
     }
     Ok(())
 }
@@ -129,11 +129,11 @@ fn import(session: &Session, catalog: &Catalog, directory: &Path, from: &Path) -
         output::json(&imported)?;
     } else {
         for pulled in &imported.installed {
-            println!("{}", describe(pulled));
+            outln!("{}", describe(pulled));
         }
         for incomplete in &imported.incomplete {
             let reason = incomplete.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
-            println!("{}: not installed, missing {}{reason}", incomplete.name, incomplete.missing.join(", "));
+            outln!("{}: not installed, missing {}{reason}", incomplete.name, incomplete.missing.join(", "));
         }
     }
     if imported.installed.is_empty() {
@@ -165,7 +165,7 @@ fn verify(session: &Session, catalog: &Catalog, directory: &Path, name: Option<&
         output::json(&json!({ "verified": verified, "broken": broken }))?;
     } else {
         for manifest in &verified {
-            println!("{}: {} files as they should be", manifest.name, manifest.files.len());
+            outln!("{}: {} files as they should be", manifest.name, manifest.files.len());
         }
     }
     if broken.is_empty() { Ok(()) } else { bail!("{}", broken.join("\n")) }

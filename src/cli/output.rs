@@ -6,11 +6,22 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+/// What a shell reports of a program that a closed pipe ended: 128 and the number of SIGPIPE.
+const CLOSED_PIPE: i32 = 141;
+
+/// What `out!` and `outln!` stand for.
+pub fn print(text: std::fmt::Arguments<'_>) {
+    if let Err(error) = std::io::stdout().lock().write_fmt(text) {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            eprintln!("error: cannot write to standard output: {error}");
+        }
+        std::process::exit(CLOSED_PIPE);
+    }
+}
+
 /// Prints one JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    writeln!(out)?;
+    print(format_args!("{}\n", serde_json::to_string(value)?));
     Ok(())
 }
 
@@ -110,7 +121,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) {
             line.push_str(cell);
             line.extend(std::iter::repeat_n(' ', column - width(cell) + 2));
         }
-        println!("{}", line.trim_end());
+        outln!("{}", line.trim_end());
     };
     print(&mut heading.iter().copied());
     for row in rows {

@@ -40,16 +40,16 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 
 fn print(response: &SearchResponse) {
     if response.hits.is_empty() {
-        println!("Nothing found in the documents you can read.");
+        outln!("Nothing found in the documents you can read; `intramuros documents` lists them.");
     }
     for hit in &response.hits {
         let page = hit.page.map_or(String::new(), |page| format!(", page {page}"));
         let section = if hit.section.is_empty() { String::new() } else { format!(" > {}", hit.section.join(" > ")) };
-        println!("{}. {}{}{page}  ({:.3})", hit.rank, printable(&hit.title), printable(&section), hit.score);
-        println!("   {}", hit.uri);
+        outln!("{}. {}{}{page}  ({:.3})", hit.rank, printable(&hit.title), printable(&section), hit.score);
+        outln!("   {}", hit.uri);
         for line in printable(&hit.text).lines() {
-            println!("   {line}");
+            outln!("   {line}");
         }
-        println!();
+        outln!("");
     }
 }

@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let app = Arc::new(session.app("serve")?);
     serve(session, app, args.listen, |address| {
-        println!("Intramuros serves on http://{address}   (Ctrl-C ends it)");
+        outln!("Intramuros serves on http://{address}   (Ctrl-C ends it)");
     })
 }
 

@@ -49,7 +49,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             if session.json {
                 return output::json(&info);
             }
-            println!(
+            outln!(
                 "{}: {} chunks, made by {} ({} dimensions)",
                 info.kind, info.chunks, info.embedder.name, info.embedder.dimensions
             );
@@ -125,9 +125,9 @@ fn verify(session: &Session, app: &App) -> anyhow::Result<()> {
         let report = json!({ "documents": expected.len(), "chunks": chunks, "digest": digest, "problems": problems });
         output::json(&report)?;
     } else {
-        println!("{} documents, {chunks} chunks, digest {digest}", expected.len());
+        outln!("{} documents, {chunks} chunks, digest {digest}", expected.len());
         for problem in &problems {
-            println!("  {problem}");
+            outln!("  {problem}");
         }
     }
     if problems.is_empty() { Ok(()) } else { bail!("store and ledger disagree in {} places", problems.len()) }
@@ -151,7 +151,7 @@ fn rebuild(session: &Session, app: &App) -> anyhow::Result<()> {
     if session.json {
         return output::json(&json!({ "documents": documents }));
     }
-    println!("the store is empty; `intramuros ingest` brings {documents} documents in again");
+    outln!("the store is empty; `intramuros ingest` brings {documents} documents in again");
     Ok(())
 }
 
@@ -198,6 +198,6 @@ fn migrate(session: &Session, app: &App, to: StoreKind) -> anyhow::Result<()> {
     if session.json {
         return output::json(&json!({ "chunks": moved }));
     }
-    println!("{moved} chunks copied; now set `store.kind = \"{to}\"` in the configuration");
+    outln!("{moved} chunks copied; now set `store.kind = \"{to}\"` in the configuration");
     Ok(())
 }

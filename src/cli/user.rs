@@ -76,23 +76,23 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         return output::json(&reply.document()?);
     }
     match reply {
-        AccountReply::User(user) => println!("{} is a user now: {}", user.user, described(&user)),
+        AccountReply::User(user) => outln!("{} is a user now: {}", user.user, described(&user)),
         AccountReply::Users { users } if users.is_empty() => {
-            println!("no users yet; `intramuros user create NAME` creates one");
+            outln!("no users yet; `intramuros user create NAME` creates one");
         }
         AccountReply::Users { users } => list(&users),
         AccountReply::UserDeleted { user, deleted } => {
             let (sessions, keys, conversations) = (deleted.sessions, deleted.keys, deleted.conversations);
-            println!("{user} is gone, with {sessions} sessions, {keys} keys and {conversations} conversations");
+            outln!("{user} is gone, with {sessions} sessions, {keys} keys and {conversations} conversations");
         }
         AccountReply::PasswordSet { user, signs_in, sessions_ended } => {
             let now = if signs_in { "has a new password" } else { "cannot sign in any more" };
-            println!("{user} {now}; {sessions_ended} sessions ended");
+            outln!("{user} {now}; {sessions_ended} sessions ended");
         }
         AccountReply::RoleSet { user, role, keys_lowered } => {
-            println!("{user} is {} now", article(role));
+            outln!("{user} is {} now", article(role));
             if keys_lowered > 0 {
-                println!("{keys_lowered} keys of the role admin have the role member now");
+                outln!("{keys_lowered} keys of the role admin have the role member now");
             }
         }
         other => bail!("another reply than asked for: {other:?}"),

@@ -272,10 +272,12 @@ async fn reading(
         Some(cited) => format!("/documents/{id}?start={}&end={}&from={from}", cited.start, cited.end),
         None => format!("/documents/{id}?from={from}"),
     };
+    // Sources that are named by a folder of the server say little to readers.
+    let source = Some(record.source).filter(|source| !source.starts_with('/'));
     let own = context! {
         here => "documents",
         document => context! {
-            title => record.title, source => record.source, path => record.path, language => record.language,
+            title => record.title, source => source, path => record.path, language => record.language,
             original => original,
         },
         cited => cited.map(|_| context! { page => page }),

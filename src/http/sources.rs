@@ -31,7 +31,8 @@ pub struct JobView {
 impl JobView {
     /// The record with its progress, if it is the running one.
     pub fn new(server: &Server, record: JobRecord) -> Self {
-        let progress = server.runner.progress(&record.job_id);
+        // One that has begun since its record was read is shown as the record says.
+        let progress = if record.state == "running" { server.runner.progress(&record.job_id) } else { None };
         Self { record, progress }
     }
 }

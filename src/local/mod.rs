@@ -222,24 +222,3 @@ pub fn error_text(error: &anyhow::Error) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::{UnixListener, UnixStream};
-
-    use super::*;
-
-    #[test]
-    fn a_socket_is_reached_however_long_the_path_of_its_directory() {
-        let scratch = tempfile::tempdir().unwrap();
-        for length in [10, 90, 250] {
-            let directory = scratch.path().join("d".repeat(length));
-            std::fs::create_dir(&directory).unwrap();
-            let address = Address::of(&directory).unwrap();
-            let _listener = UnixListener::bind(&address.path).unwrap();
-            assert!(directory.join(SOCKET).exists());
-            let again = Address::of(&directory).unwrap();
-            UnixStream::connect(&again.path).unwrap();
-        }
-    }
-}

@@ -28,6 +28,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("fields.html", include_str!("templates/fields.html")),
     ("icons.html", include_str!("templates/icons.html")),
     ("menu.html", include_str!("templates/menu.html")),
+    ("prose.html", include_str!("templates/prose.html")),
     ("sign_in.html", include_str!("templates/sign_in.html")),
 ];
 

@@ -108,7 +108,7 @@ impl Reference {
         Self {
             title: text(&api["info"]["title"]),
             version: text(&api["info"]["version"]),
-            description: text(&api["info"]["description"]).replace('`', ""),
+            description: text(&api["info"]["description"]),
             groups,
             schemas: schemas.collect(),
         }
@@ -199,7 +199,10 @@ impl Reader<'_> {
         for (at, value) in items(&schema["enum"]).iter().enumerate() {
             limits.push(format!("{}{}", if at == 0 { "one of " } else { "" }, shown(value)));
         }
-        let text = text(&schema["description"]);
+        // A schema that is named and may be null has its words beside the name.
+        let either = items(&schema["oneOf"]).iter().map(|one| text(&one["description"]));
+        let said = std::iter::once(text(&schema["description"])).chain(either).find(|words| !words.is_empty());
+        let text = said.unwrap_or_default();
         Field { name: name.to_owned(), kind, schema: linked, required, text, limits: limits.join(", ") }
     }
 

@@ -125,3 +125,17 @@ fn a_second_opener_is_told_who_holds_the_data() {
     std::fs::write(scratch.data().join("lock"), "process 4711 (intramuros ingest)").unwrap();
     scratch.run(["search", "leave"]).assert_fails_with(&["process 4711", "intramuros ingest", "--data-dir"]);
 }
+
+#[test]
+fn a_reader_that_closes_its_end_is_no_panic() {
+    use std::process::Stdio;
+    let scratch = Scratch::new();
+    for args in [&["doctor", "--print-config"][..], &["models", "list"], &["--json", "models", "list"]] {
+        let mut command = scratch.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!errors.contains("panicked") && !errors.contains("Broken pipe"), "{args:?}: {errors}");
+    }
+}

@@ -7,6 +7,7 @@ mod full_disk;
 mod harness;
 mod http_rights;
 mod ingest;
+mod load;
 mod local;
 mod models;
 mod rights;

@@ -96,15 +96,21 @@ export function answerNode(answer, { messageId = null, rating = null, question }
   return node;
 }
 
+/** Each document once, and once more for each other page, with the numbers of its citations. */
 function sources(citations) {
-  const list = el("div", { class: "sources" }, el("h3", {}, t("sources")));
+  const rows = new Map();
   for (const citation of citations) {
-    const row = el("button", { class: "source", type: "button", "aria-expanded": "false", "data-n": citation.n },
-      el("span", { class: "number" }, String(citation.n)),
-      el("span", {}, el("span", { class: "title" }, citation.title),
-        citation.page && el("span", { class: "quiet" }, ` · ${t("page")} ${citation.page}`)));
-    row.addEventListener("click", () => openPanel(citations, citation.n, row));
-    list.append(row);
+    const place = `${citation.document_id} ${citation.page}`;
+    if (!rows.has(place)) rows.set(place, []);
+    rows.get(place).push(citation);
+  }
+  const list = el("div", { class: "sources" }, el("h3", {}, t("sources")));
+  for (const [first, ...others] of rows.values()) {
+    const title = el("button", { class: "source-title", type: "button", "aria-expanded": "false" }, first.title,
+      first.page && el("span", { class: "quiet" }, ` · ${t("page")} ${first.page}`));
+    title.addEventListener("click", () => openPanel(citations, first.n, title));
+    list.append(el("div", { class: "source" },
+      el("span", { class: "numbers" }, ...[first, ...others].map(({ n }) => chip(n, citations))), title));
   }
   return list;
 }

@@ -59,6 +59,8 @@ composer.addEventListener("submit", (event) => {
   if (!text || running) return;
   question.value = "";
   fit();
+  closePanel();
+  question.focus({ preventScroll: true });
   put(text, mode());
 });
 $("stop").addEventListener("click", () => running?.abort());

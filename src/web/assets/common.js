@@ -3,7 +3,9 @@
 const strings = JSON.parse(document.getElementById("strings").textContent);
 const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
 
-export const language = document.documentElement.lang;
+const page = document.documentElement.lang;
+/** The page's language, in the reader's own region if they speak it: dates differ between them. */
+export const language = navigator.language.split("-")[0] === page ? navigator.language : page;
 export const user = meta("user");
 
 /** A string of the page's language with its `{names}` filled in. */

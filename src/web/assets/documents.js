@@ -50,9 +50,14 @@ function item(record) {
   const state = record.state === "indexed" ? null : el("span", { class: `state state-${record.state}`, title: record.reason ?? "" }, t(`state_${record.state}`), " ");
   return el("div", { class: "item" },
     title,
-    el("span", { class: "path quiet" }, state, `${record.source} · ${record.path}`),
+    el("span", { class: "path quiet", title: record.source }, state, place(record)),
     el("span", { class: "facts" }, facts ? `${facts} · ` : "", changed),
     isAdmin && record.source === "uploads" && iconButton("trash", t("delete_title", { title: record.title }), () => remove(record)));
+}
+
+/** Sources that are named by a folder of the server say little to readers. */
+function place({ source, path }) {
+  return source.startsWith("/") ? path : `${source} · ${path}`;
 }
 
 async function remove(record) {

@@ -1,0 +1,50 @@
+//! The server under many clients at once: `cargo bench --bench load [-- SECONDS [CLIENTS]]` (120 seconds, 100 clients).
+//!
+//! Server and clients share the machine: the sample intranet over loopback, searches and questions in extract mode of three
+//! people with different rights, and uploads with their jobs. A client that is told to wait does so. Prints requests a
+//! second, statuses, times and the server's resident memory; ends with an error after any failure of the server.
+
+#![allow(dead_code, reason = "shares its modules with the integration tests, which use more of them")]
+
+#[path = "../tests/it/harness.rs"]
+mod harness;
+#[path = "../tests/it/load.rs"]
+mod load;
+#[path = "../tests/it/serving.rs"]
+mod serving;
+
+use std::env;
+use std::time::Duration;
+
+fn main() {
+    let numbers: Vec<u64> = env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let seconds = numbers.first().copied().unwrap_or(120);
+    let clients = numbers.get(1).copied().unwrap_or(100) as usize;
+    println!("indexing the sample intranet");
+    let (_scratch, serving, keys) = load::served();
+    println!("{clients} clients for {seconds} s");
+    let look_every = Duration::from_secs(10);
+    let figures = load::run(&serving, &keys, &load::Load { clients, lasts: Duration::from_secs(seconds), look_every });
+
+    for (name, kind) in &figures.kinds {
+        let statuses: Vec<String> = kind.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+        let (p50, p95, p99) = (kind.quantile(0.5), kind.quantile(0.95), kind.quantile(0.99));
+        let per_second = kind.ms.len() as f64 / figures.took;
+        println!(
+            "{name:<7} {per_second:>6.1} a second   p50 {p50:>6.0} ms   p95 {p95:>6.0} ms   p99 {p99:>6.0} ms   {}",
+            statuses.join(", ")
+        );
+    }
+    let all = figures.count(|_| true);
+    println!("{all} requests in {:.0} s, {} told to wait (429)", figures.took, figures.count(|status| status == 429));
+    println!("resident memory, MiB after seconds:");
+    for (second, mib) in &figures.memory {
+        println!("  {second:>4.0} s {mib:>7.0} MiB");
+    }
+    for failure in figures.undocumented.iter().chain(&figures.broken).take(20) {
+        println!("failure: {failure}");
+    }
+    let alive = serving.get_unknown("/healthz").status == 200;
+    assert!(alive && figures.undocumented.is_empty() && figures.broken.is_empty(), "the server failed");
+    assert!(serving.stop(), "the server did not end when it was asked to");
+}

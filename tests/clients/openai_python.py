@@ -1,0 +1,195 @@
+"""The official `openai` package, unmodified, against a running server: see served.py.
+
+Run by `./test`, or alone:  tests/clients/served.py target/clients/bin/python tests/clients/openai_python.py
+"""
+
+import asyncio
+import math
+import os
+import unittest
+
+import openai
+
+BASE = os.environ["SERVED_URL"] + "/v1"
+KEY = os.environ["SERVED_KEY"]
+ADMIN_KEY = os.environ["SERVED_ADMIN_KEY"]
+EMBEDDER = "all-MiniLM-L6-v2"
+QUESTION = [{"role": "user", "content": "How much does the firm contribute to glasses for screen work?"}]
+ANSWER = "£85"
+# Rests on several quotes.
+QUOTED = [{"role": "user", "content": "How many days' holiday do I get on a British contract?"}]
+# It stands in a contract that ana of legal may read, and marta may not.
+RESTRICTED = [{"role": "user", "content": "¿Qué penalización paga Torrubia si se retrasa en una entrega?"}]
+RESTRICTED_ANSWER = "0,4 %"
+
+
+def client(key: str = KEY) -> openai.OpenAI:
+    # Without retries, so that every answer is seen.
+    return openai.OpenAI(base_url=BASE, api_key=key, max_retries=0, timeout=300)
+
+
+class Chat(unittest.TestCase):
+    def test_an_answer_with_citations_and_usage(self):
+        done = client().chat.completions.create(model="intramuros", messages=QUESTION, temperature=0)
+        self.assertEqual(done.object, "chat.completion")
+        self.assertEqual(done.model, "intramuros")
+        choice, = done.choices
+        self.assertEqual((choice.index, choice.finish_reason, choice.message.role), (0, "stop", "assistant"))
+        self.assertIn(ANSWER, choice.message.content)
+        self.assertIn("[1]", choice.message.content)
+        cited = choice.message.model_extra["citations"]
+        self.assertTrue(cited and all(one["quote"] and one["document_id"] for one in cited), cited)
+        self.assertFalse(choice.message.model_extra["abstained"])
+        self.assertGreater(done.usage.prompt_tokens, 0)
+        self.assertEqual(done.usage.total_tokens, done.usage.prompt_tokens + done.usage.completion_tokens)
+
+    def test_a_stream_arrives_in_pieces_and_says_the_same(self):
+        for model, messages in (("intramuros", QUESTION), ("intramuros-extract", QUOTED)):
+            with self.subTest(model):
+                whole = client().chat.completions.create(model=model, messages=messages)
+                pieces, finishes, usages, ids = [], [], [], set()
+                stream = client().chat.completions.create(
+                    model=model, messages=messages, stream=True, stream_options={"include_usage": True})
+                for chunk in stream:
+                    self.assertEqual(chunk.object, "chat.completion.chunk")
+                    self.assertFalse(usages, "something came after the usage")
+                    ids.add(chunk.id)
+                    if chunk.usage:
+                        self.assertEqual(chunk.choices, [])
+                        usages.append(chunk.usage)
+                    for choice in chunk.choices:
+                        if choice.delta.content:
+                            pieces.append(choice.delta.content)
+                        if choice.finish_reason:
+                            finishes.append(choice.finish_reason)
+                self.assertEqual("".join(pieces), whole.choices[0].message.content)
+                self.assertGreater(len(pieces), 1)
+                self.assertEqual(finishes, ["stop"])
+                self.assertEqual(len(ids), 1)
+                self.assertEqual(usages, [whole.usage])
+
+    def test_a_stream_without_usage_has_none(self):
+        stream = client().chat.completions.create(model="intramuros-extract", messages=QUESTION, stream=True)
+        chunks = list(stream)
+        self.assertGreater(len(chunks), 2)
+        self.assertTrue(all(chunk.usage is None and chunk.choices for chunk in chunks))
+
+    def test_the_package_puts_a_stream_together(self):
+        with client().chat.completions.stream(model="intramuros-extract", messages=QUESTION) as stream:
+            for _ in stream:
+                pass
+            message = stream.get_final_completion().choices[0].message
+        self.assertIn(ANSWER, message.content)
+
+    def test_a_stream_may_be_left(self):
+        stream = client().chat.completions.create(model="intramuros", messages=QUESTION, stream=True)
+        next(iter(stream))
+        stream.close()
+        done = client().chat.completions.create(model="intramuros-extract", messages=QUESTION)
+        self.assertIn(ANSWER, done.choices[0].message.content)
+
+    def test_content_in_parts_and_a_conversation_before_it(self):
+        messages = [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": "Hello!"},
+            {"role": "user", "content": [{"type": "text", "text": QUESTION[0]["content"]}]},
+        ]
+        done = client().chat.completions.create(model="intramuros-extract", messages=messages)
+        self.assertIn(ANSWER, done.choices[0].message.content)
+
+    def test_asynchronously(self):
+        async def ask() -> str:
+            async with openai.AsyncOpenAI(base_url=BASE, api_key=KEY, max_retries=0) as asynchronous:
+                stream = await asynchronous.chat.completions.create(
+                    model="intramuros-extract", messages=QUESTION, stream=True)
+                return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+        self.assertIn(ANSWER, asyncio.run(ask()))
+
+    def test_a_key_answers_from_what_its_owner_may_read(self):
+        def ask(key: str):
+            return client(key).chat.completions.create(model="intramuros-extract", messages=RESTRICTED).choices[0].message
+
+        self.assertIn(RESTRICTED_ANSWER, ask(KEY).content)
+        other = ask(ADMIN_KEY)
+        self.assertNotIn(RESTRICTED_ANSWER, other.content)
+        self.assertFalse([one for one in other.model_extra["citations"] if "contracts" in one["uri"]])
+
+
+class Models(unittest.TestCase):
+    def test_they_are_listed_and_each_can_be_had(self):
+        listed = client().models.list().data
+        self.assertLessEqual({"intramuros", "intramuros-extract", EMBEDDER}, {model.id for model in listed})
+        for model in listed:
+            self.assertEqual(client().models.retrieve(model.id), model)
+
+
+class Embeddings(unittest.TestCase):
+    def embed(self, texts, **options):
+        made = client().embeddings.create(model=EMBEDDER, input=texts, **options)
+        self.assertEqual([one.index for one in made.data], list(range(len(made.data))))
+        self.assertGreater(made.usage.total_tokens, 0)
+        return [one.embedding for one in made.data]
+
+    def assert_same(self, left, right, within):
+        self.assertEqual(len(left), len(right))
+        self.assertLess(max(abs(a - b) for a, b in zip(left, right)), within)
+
+    def test_as_numbers_and_as_base64(self):
+        # The package asks for base64 by default and decodes it itself.
+        (by_default,), (numbers,) = self.embed("water meter"), self.embed("water meter", encoding_format="float")
+        self.assertEqual(len(numbers), 384)
+        self.assertAlmostEqual(math.sqrt(sum(value * value for value in numbers)), 1, places=3)
+        self.assert_same(by_default, numbers, 1e-6)
+
+    def test_one_and_several(self):
+        texts = ["water meter", "contador de agua", "annual leave"]
+        together = self.embed(texts)
+        for text, vector in zip(texts, together):
+            self.assert_same(vector, self.embed(text)[0], 1e-4)
+        self.assertNotEqual(together[0], together[2])
+
+
+class Errors(unittest.TestCase):
+    def refused(self, kind, status, call):
+        with self.assertRaises(kind) as raised:
+            call()
+        self.assertEqual(raised.exception.status_code, status)
+        self.assertTrue(raised.exception.request_id)
+        self.assertTrue(raised.exception.code)
+        return raised.exception
+
+    def test_a_wrong_key(self):
+        for key in ("im_" + "x" * 43, "sk-something"):
+            wrong = client(key)
+            self.refused(openai.AuthenticationError, 401, wrong.models.list)
+            self.refused(openai.AuthenticationError, 401,
+                         lambda: wrong.chat.completions.create(model="intramuros", messages=QUESTION))
+            self.refused(openai.AuthenticationError, 401,
+                         lambda: wrong.embeddings.create(model=EMBEDDER, input="x"))
+
+    def test_an_unknown_model(self):
+        self.refused(openai.NotFoundError, 404, lambda: client().models.retrieve("gpt-9"))
+        self.refused(openai.NotFoundError, 404,
+                     lambda: client().chat.completions.create(model="gpt-9", messages=QUESTION))
+        self.refused(openai.NotFoundError, 404, lambda: client().embeddings.create(model="gpt-9", input="x"))
+
+    def test_bad_input(self):
+        def chat(messages, **options):
+            return lambda: client().chat.completions.create(model="intramuros", messages=messages, **options)
+
+        def embed(texts, **options):
+            return lambda: client().embeddings.create(model=EMBEDDER, input=texts, **options)
+
+        image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+        for call in (
+            chat([]), chat([{"role": "user", "content": ""}]), chat([{"role": "user", "content": "x" * 5000}]),
+            chat(image), chat(QUESTION, n=2), chat(QUESTION, stream=True, n=2), chat("not a list"),
+            embed(""), embed([]), embed(["x", " "]), embed("word " * 2000), embed("x", dimensions=7),
+        ):
+            self.refused(openai.BadRequestError, 400, call)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
