@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Shared;
-use super::ask::{Asked, Heard, Work};
+use super::ask::{Asked, Heard, StreamEvent, Work};
 use super::envelope::{RequestId, error_body};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
 use crate::app::{App, embedder_entry};
@@ -146,7 +146,7 @@ impl From<&Answer> for ChatUsage {
 
 /// Answers the last question of a chat from the documents that you can read.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
-    responses((status = 200, content((ChatCompletion = "application/json"), (String = "text/event-stream")))))]
+    responses((status = 200, content((ChatCompletion = "application/json"), (StreamEvent = "text/event-stream")))))]
 pub async fn chat(
     State(server): State<Shared>,
     Extension(id): Extension<RequestId>,
