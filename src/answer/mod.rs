@@ -409,7 +409,7 @@ impl<'a> Draft<'a> {
         // The mark of a list item counts nothing, and its list loses items to the check.
         let text = facts::without_list_mark(&text).to_owned();
         let claim = check::Claim::new(&text);
-        if claim.is_empty() {
+        if claim.is_empty() || passages.iter().any(|passage| claim.is_heading_of(passage)) {
             return;
         }
         if self.claims.iter().any(|earlier| claim.repeats(earlier)) {
