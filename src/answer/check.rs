@@ -451,7 +451,8 @@ mod tests {
 
     #[test]
     fn a_word_after_an_article_may_be_the_sentences_own() {
-        let english = "The interruption came from a disk that filled up with diagnostic logs after version 8.3 was installed.";
+        let english =
+            "The interruption came from a disk that filled up with diagnostic logs after version 8.3 was installed.";
         let said = "The reason was a disk that filled up with diagnostic logs after version 8.3 was installed.";
         assert!(check(Language::English, "", english, said).is_ok());
         let spanish = "La interrupción vino de un disco que se llenó de registros tras instalar la versión 8.3.";
