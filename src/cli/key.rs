@@ -11,8 +11,8 @@ use crate::state::now_ms;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-A key reads what its user may read. Without --group it has the groups of the local user, as they are at each request; with
---group it has these and no others. The user need not exist: a key for a program may have a name of its own.
+A key reads what its user may read. Without --group it has the groups of the local user, as they are at each request; \
+with --group it has these and no others. The user need not exist: a key for a program may have a name of its own.
 
   intramuros key create --user ana --label \"spreadsheet\" --expires-days 90
   intramuros key create --user wiki-bot --group engineering
