@@ -93,7 +93,10 @@ fn show(created: &CreatedKey) {
     } else if record.groups.is_none() {
         outln!("{} is no local user and the key has no groups of its own; --group gives it some.", record.user);
     }
-    outln!("It ends {}. To end it before: intramuros key revoke {}", ends(record), record.id);
+    match record.expires_ms {
+        Some(_) => outln!("It ends {}. To end it before: intramuros key revoke {}", ends(record), record.id),
+        None => outln!("It does not end by itself. To end it: intramuros key revoke {}", record.id),
+    }
 }
 
 fn list(keys: &[KeyRecord]) {
