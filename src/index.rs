@@ -46,13 +46,15 @@ pub enum IndexError {
     },
     /// It lies inside a source, which alone says who reads it.
     #[error(
-        "{path} lies in the source `{name}`, so --acl cannot say who reads it: put `readers = [\"{example}\"]` into {path}/.access.toml instead"
+        "{path} lies in the source `{name}`, so --acl cannot say who reads it: put `readers = [\"{example}\"]` into {folder}/.access.toml instead"
     )]
     RightsInside {
         /// As given.
         path: String,
         /// The source.
         name: String,
+        /// Where the file that says so belongs.
+        folder: String,
         /// One of the readers given.
         example: String,
     },

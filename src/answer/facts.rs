@@ -211,7 +211,7 @@ fn split(sentence: &str) -> Vec<Word<'_>> {
         let parts: Vec<&str> = core.split('-').collect();
         let counted = parts.len() > 1
             && (parts[0].bytes().all(|byte| byte.is_ascii_digit())
-                || number_words::parse(&[&fold(parts[0])], None).is_some())
+                || number_words::parse(&[fold(parts[0]).as_str()], None).is_some())
             && parts[1..].iter().all(|part| part.chars().count() > 1 && part.chars().all(char::is_alphabetic));
         let parts = if counted { parts } else { vec![core] };
         let count = parts.len();

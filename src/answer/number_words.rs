@@ -107,7 +107,7 @@ pub fn parse(words: &[&str], language: Option<Language>) -> Option<(u64, usize)>
         _ => SMALL.iter().find(|(name, _)| *name == word).map(|&(_, value)| value),
     };
     let multiplies = |word: Option<&&str>| word.is_some_and(|word| *word == "hundred" || multiplier(word).is_some());
-    let (mut total, mut current, mut taken) = (0, None, 0);
+    let (mut total, mut current, mut taken): (u64, Option<u64>, usize) = (0, None, 0);
     let mut at = 0;
     while let Some(&word) = words.get(at) {
         let joins = taken > 0 && matches!(word, "y" | "and");
@@ -124,8 +124,8 @@ pub fn parse(words: &[&str], language: Option<Language>) -> Option<(u64, usize)>
             (None, Some(1..=9) | None) if word == "hundred" && !joins => current = Some(current.unwrap_or(1) * 100),
             _ => match multiplier(word) {
                 Some(factor) if !joins && (total == 0 || factor > 1_000) => {
-                    let counted = total + current.take().unwrap_or(u64::from(total == 0));
-                    total = counted * factor;
+                    let counted: u64 = total.saturating_add(current.take().unwrap_or(u64::from(total == 0)));
+                    total = counted.saturating_mul(factor);
                 }
                 _ => break,
             },
@@ -133,7 +133,7 @@ pub fn parse(words: &[&str], language: Option<Language>) -> Option<(u64, usize)>
         at = next;
         taken = next;
     }
-    (taken > 0).then(|| (total + current.unwrap_or(0), taken))
+    (taken > 0).then(|| (total.saturating_add(current.unwrap_or(0)), taken))
 }
 
 /// Whether a number word goes on after another: «twenty» + «five», «doscientos» + «treinta».

@@ -68,10 +68,11 @@ pub fn spans(text: &str) -> Vec<Span> {
             }
             Some((above_range, above)) => {
                 let begins = above.header.is_none() && !above.is_header && is_first(&spans);
-                if begins && names_columns(&text[above_range.clone()]) {
-                    if let Some(Span { row: Some(first), .. }) = spans.last_mut() {
-                        first.is_header = true;
-                    }
+                if begins
+                    && names_columns(&text[above_range.clone()])
+                    && let Some(Span { row: Some(first), .. }) = spans.last_mut()
+                {
+                    first.is_header = true;
                 }
                 let heads = spans.last().and_then(|last| last.row.as_ref()).is_some_and(|row| row.is_header);
                 let header = if heads { above.header.or(Some(above_range)) } else { above.header };

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::bail;
 use intramuros_ingest::access::Caller;
 use intramuros_models::{Event, GenerateRequest, Message, Role, Sampling};
 use serde_json::json;
@@ -51,6 +52,10 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 
     let generator = app.generator()?;
     let mut content = String::new();
+    let most = generator.context_length().saturating_sub(args.completion_tokens + 64);
+    if args.prompt_tokens > most {
+        bail!("--prompt-tokens may be {most} at most: the model's context holds {} tokens", generator.context_length());
+    }
     while generator.count_tokens(&content) < args.prompt_tokens {
         content.push_str(WORDS);
     }

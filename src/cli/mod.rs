@@ -209,7 +209,7 @@ fn questions(
     match batch {
         Some(path) => {
             let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            questions.extend(utf8(bytes)?.lines().map(str::to_owned));
+            questions.extend(utf8(bytes)?.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()));
         }
         None if words.len() == 1 && words[0] == "-" => {
             let mut bytes = Vec::new();

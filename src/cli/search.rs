@@ -40,7 +40,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 
 fn print(response: &SearchResponse) {
     if response.hits.is_empty() {
-        outln!("Nothing found in the documents you can read.");
+        outln!("Nothing found in the documents you can read; `intramuros documents` lists them.");
     }
     for hit in &response.hits {
         let page = hit.page.map_or(String::new(), |page| format!(", page {page}"));

@@ -126,9 +126,7 @@ impl Work {
     /// The whole answer. Dropping the future stops the work.
     pub async fn whole(self, asked: Asked) -> Result<AskResponse, ApiError> {
         let (_guard, cancelled) = CancelOnDrop::new();
-        let made = tokio::task::spawn_blocking(move || {
-            self.make(&asked, &cancelled, &mut |_| true)
-        });
+        let made = tokio::task::spawn_blocking(move || self.make(&asked, &cancelled, &mut |_| true));
         made.await.map_err(|panicked| ApiError::Internal(panicked.into()))?
     }
 

@@ -29,7 +29,7 @@ const PIECE: usize = 64 << 10;
 const CLOSED: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
 /// In a sandbox browsers refuse to start their PDF viewer, which has walls of its own: what it may show is this file, and
 /// its own style.
-const PDF: &str = "default-src 'none'; object-src 'self'; plugin-types application/pdf; style-src 'unsafe-inline'; frame-ancestors 'none'";
+const PDF: &str = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The file of a document. PDFs and text open in the browser (`#page=N` leads to a page), other kinds are downloads.
 ///

@@ -89,6 +89,13 @@ pub async fn upload(
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let announced: u64 = announced.unwrap_or(0);
     if announced > bounds.bytes + OVERHEAD as u64 {
+        // Who waits to be told to go on has not sent anything yet.
+        if !request.headers().contains_key(header::EXPECT) {
+            DefaultBodyLimit::disable().apply(&mut request);
+            if let Ok(mut multipart) = Multipart::from_request(request, &()).await {
+                drain(&mut multipart).await;
+            }
+        }
         return Err(bounds.too_large());
     }
     let _pass = server.uploads.enter().await?;

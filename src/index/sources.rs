@@ -194,7 +194,9 @@ pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, I
             (None, _) => None,
             (Some(acl), _) if !whole => {
                 let example = acl.readers().next().map_or_else(|| "everyone".to_owned(), ToString::to_string);
-                return Err(IndexError::RightsInside { path: shown(), name, example });
+                let folder = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(&path) };
+                let folder = folder.display().to_string();
+                return Err(IndexError::RightsInside { path: shown(), name, folder, example });
             }
             (Some(_), None) => return Err(IndexError::RightsConfigured { name }),
             (Some(acl), Some(_)) => Some((root.clone(), acl.clone())),

@@ -99,7 +99,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::password;
+    use crate::auth::password::{self, PasswordHash};
 
     #[tokio::test]
     async fn sessions_are_bounded_expire_and_need_the_password_that_was_verified() {
@@ -109,13 +109,9 @@ mod tests {
         let old = password::hash("ana", "three words together").unwrap();
         assert!(state.create_user("ana", Some(&hash), Role::Member).await.unwrap());
         let now = now_ms();
-        let new = |token_hash, password_hash, expires_ms| NewSession {
-            token_hash,
-            user: "ana",
-            password_hash,
-            csrf_token: "c",
-            expires_ms,
-        };
+        fn new<'a>(token_hash: &'a str, password_hash: &'a PasswordHash, expires_ms: i64) -> NewSession<'a> {
+            NewSession { token_hash, user: "ana", password_hash, csrf_token: "c", expires_ms }
+        }
         assert!(!state.create_session(&new("by the old one", &old, now + 60_000)).await.unwrap());
         for number in 0..MOST_OF_A_USER + 5 {
             let token = format!("token {number}");

@@ -17,6 +17,7 @@ use crate::format::FormatError;
 use crate::source::SourceError;
 
 mod compare;
+mod gone;
 mod group;
 mod pass;
 mod prepare;

@@ -10,13 +10,12 @@ use super::prepare::{Outcome, Prepared, Preparer, Ready, Shared};
 use super::queue::{Queue, StopOnDrop};
 use super::{ChunkSink, Embed, Known, KnownState, Listed, Ports, Readers, Settled, Status};
 use super::{SyncError, SyncEvent, SyncOptions, SyncReport};
-use crate::access::Acl;
+use crate::chunk;
 use crate::document::{ContentHash, Document, DocumentId, SourceItem};
 use crate::source::{Listing, ReadError, Source};
-use crate::{chunk, format};
 
 /// Rows that rights changes and deletions settle at a time.
-const ROWS_AT_A_TIME: usize = 500;
+pub(super) const ROWS_AT_A_TIME: usize = 500;
 
 /// Brings the index in step with a source, in this order: documents that are gone are deleted, or closed where they may
 /// have moved; readers that changed, the narrowed ones first; then file after file in the order of paths. So what someone
@@ -100,26 +99,26 @@ fn report_listing(report: &mut SyncReport, listing: &Listing) {
 }
 
 /// The state of one pass.
-struct Pass<'a> {
-    source: &'a dyn Source,
+pub(super) struct Pass<'a> {
+    pub(super) source: &'a dyn Source,
     embed: &'a dyn Embed,
-    sink: &'a mut dyn ChunkSink,
-    options: &'a SyncOptions,
+    pub(super) sink: &'a mut dyn ChunkSink,
+    pub(super) options: &'a SyncOptions,
     events: &'a mut dyn FnMut(SyncEvent<'_>),
-    items: &'a [SourceItem],
+    pub(super) items: &'a [SourceItem],
     pipeline: String,
     /// How the pipeline of rows begins whose vectors are of the same model.
     reusable: String,
-    report: SyncReport,
+    pub(super) report: SyncReport,
     /// Items whose readers were changed and that have not been gone through yet.
     rights: HashSet<usize>,
     /// Rows whose files are gone and whose content stands at a new place, by content.
-    moves: BTreeMap<ContentHash, VecDeque<Known>>,
+    pub(super) moves: BTreeMap<ContentHash, VecDeque<Known>>,
     /// What is to be written next; nothing of it is begun.
     group: Vec<Member>,
     group_chunks: usize,
     /// What is written and not yet committed.
-    settled: Vec<Settled>,
+    pub(super) settled: Vec<Settled>,
     /// Bytes of text of the documents in it.
     settled_bytes: u64,
     last_commit: Instant,
@@ -154,7 +153,7 @@ impl Pass<'_> {
     }
 
     /// Whether to stop; once so, the report says it.
-    fn cancelled(&mut self) -> bool {
+    pub(super) fn cancelled(&mut self) -> bool {
         let cancelled = self.options.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed));
         self.report.interrupted |= cancelled;
         cancelled
@@ -203,81 +202,6 @@ impl Pass<'_> {
             self.settled.push(Settled::Row(row.clone()));
         }
         self.commit()
-    }
-
-    /// Items that were not there before and may become documents.
-    fn arrived(&self, known: &HashMap<String, Known>) -> Vec<usize> {
-        let new = |item: &SourceItem| !known.contains_key(&item.path) && format::refused_by_name(&item.path).is_none();
-        (0..self.items.len()).filter(|&i| new(&self.items[i])).collect()
-    }
-
-    /// Makes what is gone readable by nobody. Finding out whether it moved takes as long as the new files take to read.
-    fn close(&mut self, gone: &mut [Known]) -> Result<(), SyncError> {
-        let is_open = |row: &Known| match row.state {
-            KnownState::Indexed => row.acl != Acl::nobody(),
-            // What the index holds of it, and for whom, is unknown.
-            KnownState::Pending => true,
-            KnownState::Failed { .. } => false,
-        };
-        let mut open: Vec<&mut Known> = gone.iter_mut().filter(|row| is_open(row)).collect();
-        for batch in open.chunks_mut(ROWS_AT_A_TIME) {
-            if self.cancelled() {
-                break;
-            }
-            for row in batch.iter_mut() {
-                row.acl = Acl::nobody();
-            }
-            let begun: Vec<Known> = batch.iter().map(|row| pending(row)).collect();
-            self.sink.begin(&begun, self.source.name()).map_err(SyncError::Sink)?;
-            for row in batch.iter() {
-                self.sink.set_acl(row.id, &row.acl).map_err(SyncError::Sink)?;
-                self.settled.push(Settled::Row((**row).clone()));
-            }
-            self.commit()?;
-        }
-        Ok(())
-    }
-
-    /// Deletes what is gone, but for what may have moved: its vectors will be of use.
-    fn remove_gone(&mut self, arrived: &[usize], gone: Vec<Known>) -> Result<(), SyncError> {
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let mut contents = HashSet::new();
-        for &i in arrived {
-            if self.cancelled() {
-                return Ok(());
-            }
-            if let Ok(bytes) = self.source.read(&self.items[i]) {
-                contents.insert(ContentHash::of(&bytes));
-            }
-        }
-        let mut deleted = Vec::new();
-        for row in gone {
-            if row.state == KnownState::Indexed && contents.contains(&row.content_hash) {
-                self.moves.entry(row.content_hash.clone()).or_default().push_back(row);
-            } else {
-                deleted.push(row);
-            }
-        }
-        self.delete(deleted)
-    }
-
-    fn delete(&mut self, rows: Vec<Known>) -> Result<(), SyncError> {
-        for batch in rows.chunks(ROWS_AT_A_TIME) {
-            if self.cancelled() {
-                break;
-            }
-            let begun: Vec<Known> = batch.iter().map(pending).collect();
-            self.sink.begin(&begun, self.source.name()).map_err(SyncError::Sink)?;
-            for row in batch {
-                self.sink.remove(row.id).map_err(SyncError::Sink)?;
-                self.settled.push(Settled::Gone(row.id));
-                self.report.count(Status::Deleted);
-            }
-            self.commit()?;
-        }
-        Ok(())
     }
 
     /// Goes through all files, in order: threads read and understand them, this one embeds and writes.
@@ -516,7 +440,7 @@ impl Pass<'_> {
         (self.events)(SyncEvent::Done { path: &item.path, status, bytes: item.size });
     }
 
-    fn commit(&mut self) -> Result<(), SyncError> {
+    pub(super) fn commit(&mut self) -> Result<(), SyncError> {
         self.last_commit = Instant::now();
         self.settled_bytes = 0;
         if self.settled.is_empty() {
