@@ -56,16 +56,6 @@ pub struct Kind {
     pub ms: Vec<f64>,
 }
 
-impl Kind {
-    /// The time that the share `part` of them did not exceed, in milliseconds.
-    pub fn quantile(&self, part: f64) -> f64 {
-        let mut sorted = self.ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = (sorted.len() as f64 * part) as usize;
-        sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-    }
-}
-
 impl Figures {
     /// How many answers had such a status.
     pub fn count(&self, wanted: impl Fn(u16) -> bool) -> usize {
