@@ -31,7 +31,9 @@ fn main() {
 
     for (name, kind) in &figures.kinds {
         let statuses: Vec<String> = kind.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
-        let (p50, p95, p99) = (kind.quantile(0.5), kind.quantile(0.95), kind.quantile(0.99));
+        let mut ms = kind.ms.clone();
+        ms.sort_by(f64::total_cmp);
+        let (p50, p95, p99) = (quantile(&ms, 0.5), quantile(&ms, 0.95), quantile(&ms, 0.99));
         let per_second = kind.ms.len() as f64 / figures.took;
         println!(
             "{name:<7} {per_second:>6.1} a second   p50 {p50:>6.0} ms   p95 {p95:>6.0} ms   p99 {p99:>6.0} ms   {}",
@@ -50,4 +52,10 @@ fn main() {
     let alive = serving.get_unknown("/healthz").status == 200;
     assert!(alive && figures.undocumented.is_empty() && figures.broken.is_empty(), "the server failed");
     assert!(serving.stop(), "the server did not end when it was asked to");
+}
+
+/// The time that the share `part` of all did not exceed, in milliseconds.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let at = (sorted.len() as f64 * part) as usize;
+    sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }

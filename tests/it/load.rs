@@ -20,6 +20,8 @@ use crate::serving::{Reply, Serving, reply};
 const UPLOADERS: usize = 20;
 /// One request in so many of the others asks; the rest search.
 const ASKS: usize = 4;
+/// How long an uploader rests after each upload: people bring documents in now and then, not all the time.
+const REST: Duration = Duration::from_secs(1);
 /// The longest that a client waits before it tries again, whatever `Retry-After` says.
 const MOST_WAIT: Duration = Duration::from_secs(10);
 
@@ -52,16 +54,6 @@ pub struct Kind {
     pub statuses: BTreeMap<u16, usize>,
     /// Milliseconds of those that succeeded.
     pub ms: Vec<f64>,
-}
-
-impl Kind {
-    /// The time that the share `part` of them did not exceed, in milliseconds.
-    pub fn quantile(&self, part: f64) -> f64 {
-        let mut sorted = self.ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = (sorted.len() as f64 * part) as usize;
-        sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-    }
 }
 
 impl Figures {
@@ -185,17 +177,18 @@ impl Client {
         let own = self.figures.kinds.entry(kind).or_default();
         *own.statuses.entry(reply.status).or_default() += 1;
         match reply.status {
-            200 | 202 => own.ms.push(ms),
+            200 => own.ms.push(ms),
+            202 => {
+                own.ms.push(ms);
+                rest(REST, over);
+            }
             429 => {
                 let wait = reply.header("retry-after").and_then(|seconds| seconds.parse().ok());
                 let code = serde_json::from_str::<Value>(&reply.body).ok().map(|body| body["code"] == "busy");
                 if wait.is_none() || code != Some(true) {
                     self.figures.undocumented.push(format!("{kind}: 429 {:?} {}", reply.headers, reply.body));
                 }
-                let until = Instant::now() + Duration::from_secs(wait.unwrap_or(1)).min(MOST_WAIT);
-                while Instant::now() < until && !over.load(Ordering::Relaxed) {
-                    thread::sleep(Duration::from_millis(50));
-                }
+                rest(Duration::from_secs(wait.unwrap_or(1)).min(MOST_WAIT), over);
             }
             other => self.figures.undocumented.push(format!("{kind}: {other} {}", reply.body)),
         }
@@ -223,6 +216,13 @@ impl Client {
             .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
         let response = request.send(body.as_bytes()).map_err(io::Error::other)?;
         Ok(reply(Ok(response)))
+    }
+}
+
+fn rest(time: Duration, over: &AtomicBool) {
+    let until = Instant::now() + time;
+    while Instant::now() < until && !over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

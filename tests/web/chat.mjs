@@ -120,8 +120,9 @@ test("exact quotes are the documents' own words, in Spanish with the page of the
 test("stop stops, and the page goes on", async () => {
   const { page, leave } = await visitor(browser);
   await signIn(page, "ana");
-  const turn = await put(page, "How early do I need to pick the laptop profile for my new team member?", "generate");
-  await page.locator("#stop").click();
+  const turn = await put(page, "How much does Fjordvann have to buy from us in 2027?", "generate");
+  // At once, without Playwright's wait for the button to stand still: the answer may be quicker.
+  await page.locator("#stop:visible").dispatchEvent("click");
   await turn.locator(".note").waitFor();
   assert.match(await turn.locator(".note").innerText(), /Stopped/);
   await page.locator("#send").waitFor();
@@ -266,8 +267,9 @@ for (const width of [360, 1280]) {
       const viewport = { width, height: narrow ? 720 : 800 };
       const { page, leave } = await visitor(browser, { viewport, colorScheme, hasTouch: narrow, locale: narrow ? "es-ES" : "en-GB" });
       const shot = async (name) => {
-        const { wide, room } = await page.evaluate(() => ({ wide: document.documentElement.scrollWidth, room: innerWidth }));
-        assert.ok(wide <= room, `${name} is ${wide} pixels wide in ${room}`);
+        const cut = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".top-links")]
+          .filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.className || node.tagName));
+        assert.deepEqual(cut, [], `${name} is wider than ${width} pixels`);
         await page.screenshot({ path: `${SCREENSHOTS}${name}-${width}-${colorScheme}.png` });
       };
       await page.goto(`${BASE}/sign-in`);
