@@ -1,4 +1,5 @@
-//! The server under many clients at once: `cargo bench --bench load [-- SECONDS [CLIENTS]]` (120 seconds, 100 clients).
+//! The server under many clients at once: `cargo bench --bench load [-- SECONDS [CLIENTS] [DATA_DIR]]` (120 seconds, 100 clients; a
+//! directory that has the sample intranet indexed saves the indexing, and is changed).
 //!
 //! Server and clients share the machine: the sample intranet over loopback, searches and questions in extract mode of three
 //! people with different rights, and uploads with their jobs. A client that is told to wait does so. Prints requests a
@@ -14,14 +15,16 @@ mod load;
 mod serving;
 
 use std::env;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn main() {
     let numbers: Vec<u64> = env::args().filter_map(|argument| argument.parse().ok()).collect();
     let seconds = numbers.first().copied().unwrap_or(120);
     let clients = numbers.get(1).copied().unwrap_or(100) as usize;
+    let data = env::args().skip(1).map(PathBuf::from).find(|argument| argument.is_dir());
     println!("indexing the sample intranet");
-    let (_scratch, serving, keys) = load::served();
+    let (_scratch, serving, keys) = load::served(data);
     println!("{clients} clients for {seconds} s");
     let look_every = Duration::from_secs(10);
     let figures = load::run(&serving, &keys, &load::Load { clients, lasts: Duration::from_secs(seconds), look_every });

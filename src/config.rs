@@ -246,9 +246,10 @@ impl Config {
             let origin = path.display().to_string();
             let text =
                 std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: origin.clone(), source })?;
-            let own: Table = text
-                .parse()
-                .map_err(|error: toml::de::Error| ConfigError::Syntax { origin: place(&origin, &text, &error), reason: error.message().to_owned() })?;
+            let own: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+                origin: place(&origin, &text, &error),
+                reason: error.message().to_owned(),
+            })?;
             merge(&mut table, own);
             // Checked after each layer, so that the message can name the one to mend.
             parse(&table, &origin)?;

@@ -13,7 +13,7 @@ use intramuros_ingest::document::Language;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::facts::{fold, without_list_mark};
+use super::facts::{fold, folded_words, without_list_mark};
 use super::number_words;
 use super::passage::{Passage, Said, terms};
 use crate::store::StoredChunk;
@@ -28,7 +28,7 @@ const WORDS_TO_ONE_LENT: usize = 5;
 const MIN_CLAUSE: usize = 3;
 /// Sentences that the clauses of one may rest on.
 const MAX_WINDOW: usize = 3;
-/// The first words tell what a sentence speaks of.
+/// The first words with a capital tell whom or what a sentence speaks of.
 const BEGINNING: usize = 2;
 /// Words with which a model speaks of its task instead of the matter.
 const TASK_WORDS: &str = "passage passages answer answers question pasaje pasajes respuesta respuestas pregunta";
@@ -72,6 +72,11 @@ pub struct Claim {
     stating_words: usize,
 }
 
+/// A capital, or what may stand before one.
+fn is_name_start(c: char) -> bool {
+    c.is_uppercase() || matches!(c, '«' | '"' | '“' | '¿' | '¡' | '(')
+}
+
 /// A sentence or clause as read for one passage.
 struct Part {
     said: Said,
@@ -84,7 +89,9 @@ impl Part {
         let mut said = Said::read(text, language);
         let links = terms(LINKS, language);
         said.terms.retain(|term| !links.contains(term));
-        let first: Vec<&str> = without_list_mark(text).split_whitespace().take(BEGINNING).collect();
+        // In «The reason was …» the second word is one of many; in «Luis Torres …» it is half of the name.
+        let first = without_list_mark(text).split_whitespace().take(BEGINNING);
+        let first: Vec<&str> = first.take_while(|word| word.starts_with(is_name_start)).collect();
         let mut beginning = Said::read(&first.join(" "), language).terms;
         beginning.retain(|term| said.terms.contains(term));
         Self { said, beginning }
@@ -109,13 +116,22 @@ impl Claim {
         Self { sentence: sentence.to_owned(), has_numbers, stating_words }
     }
 
-    /// Whether it states anything: «The answer is:» and single words do not.
+    /// Whether it states anything: questions, «The answer is:» and single words do not.
     pub fn is_empty(&self) -> bool {
+        if self.sentence.trim_end().ends_with('?') {
+            return true;
+        }
         match self.stating_words {
             0 => true,
             1 => !self.has_numbers,
             _ => false,
         }
+    }
+
+    /// Whether it only repeats how a passage is headed, which says what it is about and nothing more.
+    pub fn is_heading_of(&self, chunk: &StoredChunk) -> bool {
+        let own: Vec<String> = folded_words(&self.sentence).collect();
+        chunk.section.iter().chain([&chunk.title]).any(|heading| folded_words(heading).eq(own.iter().cloned()))
     }
 
     /// Whether it says the same as another one.
@@ -431,6 +447,27 @@ mod tests {
         let spanish = |sentence| check(Language::Spanish, "", "Ana Torres aprueba las compras de la planta.", sentence);
         assert!(spanish("Ana Torres aprueba las compras de la planta.").is_ok());
         assert_eq!(spanish("Luis Torres aprueba las compras de la planta."), Err(Unsupported::Name));
+    }
+
+    #[test]
+    fn a_word_after_an_article_may_be_the_sentences_own() {
+        let english =
+            "The interruption came from a disk that filled up with diagnostic logs after version 8.3 was installed.";
+        let said = "The reason was a disk that filled up with diagnostic logs after version 8.3 was installed.";
+        assert!(check(Language::English, "", english, said).is_ok());
+        let spanish = "La interrupción vino de un disco que se llenó de registros tras instalar la versión 8.3.";
+        let said = "La causa fue un disco que se llenó de registros tras instalar la versión 8.3.";
+        assert!(check(Language::Spanish, "", spanish, said).is_ok());
+    }
+
+    #[test]
+    fn questions_and_headings_state_nothing() {
+        assert!(Claim::new("How many days of remote work are allowed per week?").is_empty());
+        assert!(Claim::new("¿Cuántos días de teletrabajo hay a la semana?").is_empty());
+        let mut chunk = chunk("", "Nobody works on the last Friday of July.");
+        chunk.title = "Annual Leave Policy (United Kingdom)".into();
+        assert!(Claim::new("Annual leave policy (United Kingdom)").is_heading_of(&chunk));
+        assert!(!Claim::new("Annual leave in the United Kingdom is 25 days.").is_heading_of(&chunk));
     }
 
     #[test]

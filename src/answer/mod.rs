@@ -295,10 +295,10 @@ impl Answerer<'_> {
             None => Sampling::Greedy,
             Some(seed) => Sampling::Random { temperature: 0.7, top_p: 0.9, top_k: 40, seed },
         };
-        let max_tokens = ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
+        let max_tokens =
+            ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
         let prompt_tokens = generator.count_tokens(&prompt.text);
-        let request =
-            GenerateRequest { prompt: prompt.text, max_tokens, sampling, stop: Vec::new() };
+        let request = GenerateRequest { prompt: prompt.text, max_tokens, sampling, stop: Vec::new() };
         draft.answer.usage.prompt_tokens = prompt_tokens;
         let mut pending = String::new();
         let mut events = generator.generate(request)?;
@@ -409,7 +409,7 @@ impl<'a> Draft<'a> {
         // The mark of a list item counts nothing, and its list loses items to the check.
         let text = facts::without_list_mark(&text).to_owned();
         let claim = check::Claim::new(&text);
-        if claim.is_empty() {
+        if claim.is_empty() || passages.iter().any(|passage| claim.is_heading_of(passage)) {
             return;
         }
         if self.claims.iter().any(|earlier| claim.repeats(earlier)) {
@@ -465,7 +465,8 @@ impl<'a> Draft<'a> {
     fn is_cited(&self, chunk: &StoredChunk, range: &Range<usize>) -> bool {
         let start = chunk.start + chunk.text[..range.start].chars().count();
         let end = start + chunk.text[range.clone()].chars().count();
-        let holds = |cited: &Citation| cited.document_id == chunk.document_id && cited.start <= start && end <= cited.end;
+        let holds =
+            |cited: &Citation| cited.document_id == chunk.document_id && cited.start <= start && end <= cited.end;
         self.answer.citations.iter().any(holds)
     }
 

@@ -66,8 +66,7 @@ pub fn pull_all(config: &Config, catalog: &Catalog, name: &str) -> anyhow::Resul
     let directory = config.models_dir();
     let mut pulled = Vec::new();
     for entry in catalog.select(name)? {
-        let request =
-            PullRequest { entry, models_dir: &directory, mirror: config.models.mirror.as_deref() };
+        let request = PullRequest { entry, models_dir: &directory, mirror: config.models.mirror.as_deref() };
         let bar = Bar::default();
         let result = pull::pull(&request, &bar);
         bar.finish();

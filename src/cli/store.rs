@@ -51,7 +51,10 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             }
             outln!(
                 "{}: {} chunks, made by {} ({} dimensions)",
-                info.kind, info.chunks, info.embedder.name, info.embedder.dimensions
+                info.kind,
+                info.chunks,
+                info.embedder.name,
+                info.embedder.dimensions
             );
             Ok(())
         }

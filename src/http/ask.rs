@@ -51,12 +51,22 @@ pub struct AskResponse {
     pub message_id: Option<Uuid>,
 }
 
+/// One event of a stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the events, which are written line by line")]
+pub struct StreamEvent {
+    /// Its name, where events have names.
+    event: Option<String>,
+    /// JSON, or `[DONE]` at the end of a chat.
+    data: String,
+}
+
 /// Answers from the documents that you can read, with citations.
 ///
 /// With `stream` the events are `citation` (a citation, before the text that refers to it), `token` (`{"text"}`, a checked
 /// piece of the answer), then `done` (the whole answer) or `error` (`{"code","message","request_id"}`).
 #[utoipa::path(post, path = "/api/v1/ask", tag = "ask", request_body = AskRequest,
-    responses((status = 200, content((AskResponse = "application/json"), (String = "text/event-stream")))))]
+    responses((status = 200, content((AskResponse = "application/json"), (StreamEvent = "text/event-stream")))))]
 pub async fn ask(
     State(server): State<Shared>,
     Extension(id): Extension<RequestId>,
@@ -116,9 +126,7 @@ impl Work {
     /// The whole answer. Dropping the future stops the work.
     pub async fn whole(self, asked: Asked) -> Result<AskResponse, ApiError> {
         let (_guard, cancelled) = CancelOnDrop::new();
-        let made = tokio::task::spawn_blocking(move || {
-            self.make(&asked, &cancelled, &mut |_| true)
-        });
+        let made = tokio::task::spawn_blocking(move || self.make(&asked, &cancelled, &mut |_| true));
         made.await.map_err(|panicked| ApiError::Internal(panicked.into()))?
     }
 

@@ -93,7 +93,7 @@ impl Metrics {
 
 /// Figures for Prometheus. They name no person, question or document.
 #[utoipa::path(get, path = "/metrics", tag = "operations", security(()),
-    responses((status = 200, content_type = "text/plain", body = String)))]
+    responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
 pub async fn metrics(State(server): State<Shared>) -> Result<Response, ApiError> {
     let metrics = &server.metrics;
     for (lane, gate) in [("search", &server.searches), ("answer", &server.answers)] {

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Shared;
-use super::ask::{Asked, Heard, Work};
+use super::ask::{Asked, Heard, StreamEvent, Work};
 use super::envelope::{RequestId, error_body};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
 use crate::app::{App, embedder_entry};
@@ -146,7 +146,7 @@ impl From<&Answer> for ChatUsage {
 
 /// Answers the last question of a chat from the documents that you can read.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
-    responses((status = 200, content((ChatCompletion = "application/json"), (String = "text/event-stream")))))]
+    responses((status = 200, content((ChatCompletion = "application/json"), (StreamEvent = "text/event-stream")))))]
 pub async fn chat(
     State(server): State<Shared>,
     Extension(id): Extension<RequestId>,
@@ -163,14 +163,11 @@ pub async fn chat(
     }
     let question = question(&request.messages)?;
     answer::validate(&question, &server.app().config().answer)?;
-    let ask = Ask {
-        question,
-        mode,
-        seed: request.seed,
-        max_tokens: request.max_completion_tokens.or(request.max_tokens),
-    };
+    let ask =
+        Ask { question, mode, seed: request.seed, max_tokens: request.max_completion_tokens.or(request.max_tokens) };
     let asked = Asked { identity, ask, conversation: None };
-    let chunk = Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
+    let chunk =
+        Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
     let work = Work::begin(&server).await?;
     if request.stream.unwrap_or(false) {
         let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
@@ -197,7 +194,10 @@ fn question(messages: &[ChatMessage]) -> Result<String, ApiError> {
         Some(Content::Text(text)) => Ok(text.clone()),
         Some(Content::Parts(parts)) => {
             if let Some(part) = parts.iter().find(|part| part.kind != "text") {
-                return Err(ApiError::Invalid(format!("a part of the type `{}` cannot be read: only `text`", part.kind)));
+                return Err(ApiError::Invalid(format!(
+                    "a part of the type `{}` cannot be read: only `text`",
+                    part.kind
+                )));
             }
             Ok(parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("\n"))
         }
@@ -386,7 +386,9 @@ fn embed(
         }
         if own > embedder.max_tokens() {
             let most = embedder.max_tokens();
-            return Err(ApiError::Invalid(format!("text {i} of `input` has {own} tokens and may have {most}: split it")));
+            return Err(ApiError::Invalid(format!(
+                "text {i} of `input` has {own} tokens and may have {most}: split it"
+            )));
         }
         tokens += own;
     }
@@ -423,11 +425,7 @@ pub async fn models(State(server): State<Shared>, _: Identity) -> Result<Json<Mo
 /// One model.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "openai", params(("id" = String, Path)),
     responses((status = 200, body = Model)))]
-pub async fn model(
-    State(server): State<Shared>,
-    _: Identity,
-    Path(id): Path<String>,
-) -> Result<Json<Model>, ApiError> {
+pub async fn model(State(server): State<Shared>, _: Identity, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
     let found = all_models(server.app())?.into_iter().find(|model| model.id == id);
     found.map(Json).ok_or(ApiError::NotFound("model"))
 }

@@ -77,9 +77,7 @@ pub async fn search(
     if !(1..=100).contains(&limit) {
         return Err(ApiError::Invalid(format!("`k` is {limit} and must lie between 1 and 100")));
     }
-    let work = move |app: &crate::app::App| {
-        Ok(app.retriever()?.search(&identity.caller, &request.question, limit)?)
-    };
+    let work = move |app: &crate::app::App| Ok(app.retriever()?.search(&identity.caller, &request.question, limit)?);
     let retrieved = server.blocking(&server.searches, work).await?;
     Ok(Json(SearchResponse::from(&retrieved)))
 }

@@ -74,8 +74,7 @@ impl Bench {
 
     fn pull(&self, mirror: Option<&str>, surroundings: &Surroundings) -> Result<Pulled, PullError> {
         let (models_dir, mirror) = (self.path("models"), mirror.map(|name| self.path(name)));
-        let request =
-            PullRequest { entry: &self.entry, models_dir: &models_dir, mirror: mirror.as_deref() };
+        let request = PullRequest { entry: &self.entry, models_dir: &models_dir, mirror: mirror.as_deref() };
         pull_in(&request, surroundings, &())
     }
 

@@ -83,13 +83,15 @@ impl State {
     /// Begins a conversation; without a title its first question becomes one.
     pub async fn create_conversation(&self, user: &str, title: &str) -> Result<ConversationRecord, StateError> {
         let (id, now) = (Uuid::new_v4(), now_ms());
-        sqlx::query("INSERT INTO conversations (id, user_name, title, created_ms, updated_ms) VALUES ($1, $2, $3, $4, $4)")
-            .bind(id.to_string())
-            .bind(user)
-            .bind(title)
-            .bind(now)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "INSERT INTO conversations (id, user_name, title, created_ms, updated_ms) VALUES ($1, $2, $3, $4, $4)",
+        )
+        .bind(id.to_string())
+        .bind(user)
+        .bind(title)
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
         Ok(ConversationRecord { conversation_id: id, title: title.to_owned(), created_ms: now, updated_ms: now })
     }
 
@@ -243,14 +245,13 @@ impl State {
         if documents.is_empty() {
             return Ok(true);
         }
-        let sql = format!(
-            "SELECT COUNT(*) FROM documents d WHERE d.id IN (SELECT value FROM json_each($2)) AND {MAY_READ}"
-        );
+        let sql =
+            format!("SELECT COUNT(*) FROM documents d WHERE d.id IN (SELECT value FROM json_each($2)) AND {MAY_READ}");
         let (readable,): (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(principals(caller))
-        .bind(to_json(documents))
-        .fetch_one(&self.pool)
-        .await?;
+            .bind(principals(caller))
+            .bind(to_json(documents))
+            .fetch_one(&self.pool)
+            .await?;
         Ok(readable as usize == documents.len())
     }
 }
@@ -313,7 +314,8 @@ mod tests {
         .unwrap();
 
         let conversation = state.create_conversation("ana", "").await.unwrap().conversation_id;
-        let message = state.add_message("ana", conversation, "When does the lease end?", &answer).await.unwrap().unwrap();
+        let message =
+            state.add_message("ana", conversation, "When does the lease end?", &answer).await.unwrap().unwrap();
         assert_eq!(state.add_message("rosa", conversation, "x", &answer).await.unwrap(), None);
         assert_eq!(state.conversation("rosa", conversation).await.unwrap(), None);
         assert_eq!(state.conversations("ana").await.unwrap()[0].title, "When does the lease end?");

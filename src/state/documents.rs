@@ -182,13 +182,14 @@ impl State {
         id: DocumentId,
         range: Range<usize>,
     ) -> Result<Option<Part>, StateError> {
-        let row: Option<(String, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4), length(t.text), d.page_starts")))
-        .bind(principals(caller))
-        .bind(id.to_string())
-        .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
-        .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<(String, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4), length(t.text), d.page_starts")))
+                .bind(principals(caller))
+                .bind(id.to_string())
+                .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
+                .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
+                .fetch_optional(&self.pool)
+                .await?;
         let Some((text, length, page_starts)) = row else { return Ok(None) };
         let page_starts = from_json(&page_starts, "list of pages")?;
         Ok(Some(Part { text, length: usize::try_from(length).unwrap_or(0), page_starts }))
@@ -215,14 +216,13 @@ impl State {
         id: DocumentId,
         range: Range<usize>,
     ) -> Result<Option<String>, StateError> {
-        let row: Option<(String,)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4)")))
-                .bind(principals(caller))
-                .bind(id.to_string())
-                .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
-                .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
-                .fetch_optional(&self.pool)
-                .await?;
+        let row: Option<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4)")))
+            .bind(principals(caller))
+            .bind(id.to_string())
+            .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
+            .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(row.map(|(text,)| text))
     }
 }

@@ -81,7 +81,8 @@ impl ServerStore {
     /// Where the server does not answer, is too old, or holds a collection that another embedder or program made.
     pub fn open(options: &ServerOptions, runtime: Handle, embedder: &EmbedderIdentity) -> Result<Self, StoreError> {
         let url = without_credentials(&options.url);
-        let unreachable = |error: &QdrantError| StoreError::Unreachable { url: url.clone(), reason: reason_of(error, &options.url) };
+        let unreachable =
+            |error: &QdrantError| StoreError::Unreachable { url: url.clone(), reason: reason_of(error, &options.url) };
         let mut builder = Qdrant::from_url(&options.url)
             .timeout(options.timeout)
             .connect_timeout(options.timeout.min(Duration::from_secs(5)))

@@ -145,7 +145,8 @@ fn person(
         // A model writes only now and then here: it reads what the same search found, and takes seconds.
         let mode = if number % 40 == 0 { "generate" } else { "extract" };
         let model = if number % 40 == 1 { "intramuros" } else { "intramuros-extract" };
-        let chat = json!({ "model": model, "messages": [{ "role": "user", "content": question }], "stream": number % 2 == 0 });
+        let chat =
+            json!({ "model": model, "messages": [{ "role": "user", "content": question }], "stream": number % 2 == 0 });
         let kept = json!({ "question": question, "mode": mode, "conversation_id": conversation });
         let streamed = json!({ "question": question, "mode": "extract", "stream": true });
         for (path, body) in [

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,9 +84,10 @@ impl Figures {
     }
 }
 
-/// The sample intranet served, with a key for each of three people; the last one is an admin.
-pub fn served() -> (Scratch, Serving, Vec<String>) {
-    let scratch = Scratch::new();
+/// The sample intranet served, from `data` where it is indexed there already, with a key for each of three people; the last
+/// one is an admin.
+pub fn served(data: Option<PathBuf>) -> (Scratch, Serving, Vec<String>) {
+    let scratch = data.map_or_else(Scratch::new, Scratch::with_data);
     let docs = samples().join("docs");
     scratch.run(["ingest", docs.to_str().expect("UTF-8")]).assert_ok();
     let keys = vec![
@@ -226,7 +228,7 @@ impl Client {
 
 #[test]
 fn a_hundred_clients_at_once_are_served_or_told_to_wait() {
-    let (_scratch, serving, keys) = served();
+    let (_scratch, serving, keys) = served(None);
     let lasts = Duration::from_secs(10);
     let figures = run(&serving, &keys, &Load { clients: 100, lasts, look_every: Duration::from_secs(5) });
     assert_eq!(figures.undocumented, Vec::<String>::new());

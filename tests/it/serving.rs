@@ -84,7 +84,8 @@ impl Serving {
     }
 
     pub fn delete(&self, path: &str, key: &str) -> Reply {
-        let request = self.agent.delete(format!("{}{path}", self.base)).header("authorization", format!("Bearer {key}"));
+        let request =
+            self.agent.delete(format!("{}{path}", self.base)).header("authorization", format!("Bearer {key}"));
         reply(request.call())
     }
 
