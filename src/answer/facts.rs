@@ -16,8 +16,10 @@ pub struct Facts {
     pub measures: BTreeSet<(String, &'static str)>,
     /// Names and codes, folded: capitalised words inside a sentence, words with digits in them, acronyms, e-mail addresses.
     pub names: BTreeSet<String>,
-    /// Whether it denies something.
-    pub negated: bool,
+    /// How often it denies something.
+    pub negations: usize,
+    /// For each time, the words behind it.
+    pub denied: Vec<String>,
     /// Whether it speaks of all (`all`) or of nothing else (`only`).
     pub reach: BTreeSet<&'static str>,
     /// The sentence without its numbers; signs such as € are words here.
@@ -145,7 +147,8 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
         let group = words[at..].iter().position(|word| word.closed).map_or(words.len(), |last| at + last + 1);
         let mut next = at + 1;
         if is_negation(&word.folded) {
-            facts.negated = true;
+            facts.negations += 1;
+            facts.denied.push(folded[next..].join(" "));
         }
         if let Some(reach) = reach_of(&folded[at..]) {
             facts.reach.insert(reach);
@@ -166,20 +169,20 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
         } else if is_percent(&folded[at..]) {
             facts.words.push_str(" percent");
             next = at + 2;
-            measure(&mut facts, &number, "percent", at);
+            measure(&mut facts, &mut number, "percent", at);
         } else {
             if !word.at_start && is_name(word.core) {
                 facts.names.insert(without_possessive(&word.folded).to_owned());
             }
             if let Some(unit) = unit_of(&word.folded) {
-                measure(&mut facts, &number, unit, at);
+                measure(&mut facts, &mut number, unit, at);
             }
             facts.words.push(' ');
             facts.words.push_str(word.core);
         }
         for sign in &word.signs {
             if let Some(unit) = unit_of(sign.encode_utf8(&mut [0; 4])) {
-                measure(&mut facts, &number, unit, at);
+                measure(&mut facts, &mut number, unit, at);
                 facts.words.push(' ');
                 facts.words.push_str(if *sign == '£' && language == Some(Language::Spanish) { "libra" } else { unit });
             }
@@ -275,11 +278,10 @@ fn unit_of(folded: &str) -> Option<&'static str> {
     UNITS.iter().find(|(_, forms)| forms.contains(&folded)).map(|(unit, _)| *unit)
 }
 
-fn measure(facts: &mut Facts, number: &Option<(String, usize)>, unit: &'static str, at: usize) {
-    let Some((number, end)) = number else { return };
-    let has_one = facts.measures.iter().any(|(other, _)| other == number);
-    if at <= end + UNIT_DISTANCE && !has_one {
-        facts.measures.insert((number.clone(), unit));
+/// Gives the last number its unit, the first one that follows it.
+fn measure(facts: &mut Facts, number: &mut Option<(String, usize)>, unit: &'static str, at: usize) {
+    if let Some((number, _)) = number.take_if(|(_, end)| at <= *end + UNIT_DISTANCE) {
+        facts.measures.insert((number, unit));
     }
 }
 
@@ -305,9 +307,8 @@ fn add_digits(facts: &mut Facts, word: &Word<'_>, factor: Option<u64>) -> Option
         return Some(number);
     }
     let mut last = None;
-    for part in core.split([':', '/', '-', '–']) {
-        let digits: String = part.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect();
-        let number = canonical_number(digits.trim_matches(['.', ',']));
+    for part in core.split(['/', '-', '–']) {
+        let number = clock_or_number(part);
         if !number.is_empty() {
             last = Some(number.clone());
             facts.numbers.insert(number);
@@ -335,6 +336,19 @@ pub fn folded_words(text: &str) -> impl Iterator<Item = String> + '_ {
         .map(|word| fold(word.trim_matches(|c: char| !c.is_alphanumeric())))
         .filter(|word| !word.is_empty())
         .map(|word| without_possessive(&word).to_owned())
+}
+
+/// A number, or a time of the day as a whole: `08:30` is `8:30`, `17:00` is `17`.
+fn clock_or_number(text: &str) -> String {
+    let mut parts: Vec<String> = text
+        .split(':')
+        .map(|part| part.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect::<String>())
+        .map(|digits| canonical_number(digits.trim_matches(['.', ','])))
+        .collect();
+    while parts.len() > 1 && parts.last().is_some_and(|last| last.is_empty() || last == "0") {
+        parts.pop();
+    }
+    parts.join(":")
 }
 
 /// One spelling for `1.234,50`, `1,234.50` and `1234.5`.
@@ -390,7 +404,7 @@ mod tests {
         assert_eq!(numbers("it is 3.5%"), ["3.5"]);
         assert_eq!(numbers("within three days"), ["3"]);
         assert_eq!(numbers("el 3 de mayo"), ["3", "month 5"]);
-        assert_eq!(numbers("from 08:30 to 15:00"), ["0", "15", "30", "8"]);
+        assert_eq!(numbers("from 08:30 to 15:00, 8:30–9:15"), ["15", "8:30", "9:15"]);
         assert_eq!(numbers("dura 90min"), ["90"]);
     }
 
@@ -426,11 +440,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_may_stand_with_several_units() {
+        let both = facts("It pays £30 every thirty years.", None).measures;
+        assert_eq!(both.into_iter().collect::<Vec<_>>(), [("30".to_owned(), "pound"), ("30".to_owned(), "year")]);
+    }
+
+    #[test]
     fn names_and_codes_are_kept_and_first_words_are_not_names() {
         let facts = facts("The form SF-86 goes to Núria Vidal at HR.", None);
         let names: Vec<&str> = facts.names.iter().map(String::as_str).collect();
         assert_eq!(names, ["hr", "nuria", "sf-86", "vidal"]);
-        assert!(facts.numbers.is_empty() && !facts.negated);
+        assert!(facts.numbers.is_empty() && facts.negations == 0);
     }
 
     #[test]
@@ -447,10 +467,10 @@ mod tests {
     #[test]
     fn negation_and_reach_are_seen_in_both_languages() {
         let facts = |text| facts(text, None);
-        assert!(facts("You may not share it.").negated);
-        assert!(facts("You don't pay.").negated);
-        assert!(facts("Nunca se comparte.").negated);
-        assert!(!facts("Notice is given.").negated);
+        assert_eq!(facts("You may not share it.").negations, 1);
+        assert_eq!(facts("You don't pay.").negations, 1);
+        assert_eq!(facts("Nunca se comparte.").negations, 1);
+        assert!(facts("Notice is given.").denied.is_empty());
         for text in ["Only managers pay.", "Paga únicamente la dirección.", "Sólo paga ella."] {
             assert!(facts(text).reach.contains("only"), "{text}");
         }

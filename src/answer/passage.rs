@@ -122,6 +122,8 @@ pub struct Said {
     pub terms: HashSet<u32>,
     /// All words, folded.
     pub words: HashSet<String>,
+    /// Stems of the words that are denied: the first that matters behind each negation.
+    pub denied: HashSet<u32>,
 }
 
 impl Said {
@@ -129,14 +131,25 @@ impl Said {
     pub fn read(text: &str, language: Option<Language>) -> Self {
         let facts = facts(text, language);
         let terms = terms(&facts.words, language);
-        Self { facts, terms, words: folded_words(text).collect() }
+        let mut denied = HashSet::new();
+        for behind in &facts.denied {
+            denied.extend(
+                behind
+                    .split(' ')
+                    .map(|word| self::terms(word, language))
+                    .find(|terms| !terms.is_empty())
+                    .unwrap_or_default(),
+            );
+        }
+        Self { facts, terms, words: folded_words(text).collect(), denied }
     }
 
     fn add(&mut self, other: &Self) {
         self.facts.numbers.extend(other.facts.numbers.iter().cloned());
         self.facts.measures.extend(other.facts.measures.iter().cloned());
         self.facts.reach.extend(&other.facts.reach);
-        self.facts.negated |= other.facts.negated;
+        self.facts.negations += other.facts.negations;
+        self.denied.extend(&other.denied);
         self.terms.extend(&other.terms);
         self.words.extend(other.words.iter().cloned());
     }
