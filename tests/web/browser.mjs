@@ -20,14 +20,14 @@ export function launch() {
   const executablePath = env.CHROMIUM ?? CHROMIUM.find(existsSync);
   assert.ok(executablePath, "there is no Chromium: apt-get install chromium");
   // Chromium's own sandbox does not start as root, in a container say.
-  const args = ["--disable-background-networking", ...(getuid() === 0 ? ["--no-sandbox"] : [])];
+  const args = ["--disable-background-networking", "--disable-gpu", ...(getuid() === 0 ? ["--no-sandbox"] : [])];
   return chromium.launch({ executablePath, args });
 }
 
 /** A browser profile of its own. `options` are Playwright's; `expected` names console messages that the test provokes. */
 export async function visitor(browser, options = {}, expected = []) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(60_000);
   const seen = { wrong: [], requests: 0 };
   await context.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => {
