@@ -20,7 +20,7 @@ export function launch() {
   const executablePath = env.CHROMIUM ?? CHROMIUM.find(existsSync);
   assert.ok(executablePath, "there is no Chromium: apt-get install chromium");
   // Chromium's own sandbox does not start as root, in a container say.
-  const args = ["--disable-background-networking", "--disable-gpu", ...(getuid() === 0 ? ["--no-sandbox"] : [])];
+  const args = ["--disable-background-networking", ...(getuid() === 0 ? ["--no-sandbox"] : [])];
   return chromium.launch({ executablePath, args });
 }
 
