@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::output::{self, printable};
+use super::output::{self, printable, printable_lines};
 use super::{As, Session};
 use crate::answer::{Answer, AnswerEvent, AnswerMode};
 use crate::local::{Event, Question};
@@ -58,7 +58,7 @@ pub fn print_event(event: AnswerEvent<'_>) -> bool {
 
 fn print_text(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    write!(out, "{}", printable(text)).and_then(|()| out.flush()).is_ok()
+    write!(out, "{}", printable_lines(text)).and_then(|()| out.flush()).is_ok()
 }
 
 /// Prints what belongs under the text: sources, what was removed or left out.
@@ -69,7 +69,7 @@ pub fn print_rest(answer: &Answer) {
     for citation in &answer.citations {
         let page = citation.page.map_or(String::new(), |page| format!(", page {page}"));
         outln!("[{}] {}{page}", citation.n, printable(&citation.title));
-        outln!("    «{}»", printable(&citation.quote).replace('\n', "\n    "));
+        outln!("    «{}»", printable_lines(&citation.quote).replace('\n', "\n    "));
         outln!("    {}", citation.uri);
     }
     if answer.fell_back {

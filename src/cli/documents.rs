@@ -69,7 +69,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
             if session.json {
                 return output::json(&json!({ "document_id": id, "text": text }));
             }
-            outln!("{}", output::printable(&text));
+            outln!("{}", output::printable_lines(&text));
             Ok(())
         }
         Some(Command::Forget { source }) => {

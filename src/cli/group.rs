@@ -8,8 +8,8 @@ use crate::accounts::{AccountCommand, AccountReply};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-A group is there as long as somebody is in it, and counts from the next request on. Documents are given to it when they are
-brought in:
+A group is there as long as somebody is in it, and counts from the next request on. Documents are given to it when they \
+are brought in:
 
   intramuros group add legal ana luis
   intramuros ingest ./contracts --acl group:legal")]

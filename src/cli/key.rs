@@ -11,8 +11,8 @@ use crate::state::now_ms;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-A key reads what its user may read. Without --group it has the groups of the local user, as they are at each request; with
---group it has these and no others. The user need not exist: a key for a program may have a name of its own.
+A key reads what its user may read. Without --group it has the groups of the local user, as they are at each request; \
+with --group it has these and no others. The user need not exist: a key for a program may have a name of its own.
 
   intramuros key create --user ana --label \"spreadsheet\" --expires-days 90
   intramuros key create --user wiki-bot --group engineering
@@ -93,7 +93,10 @@ fn show(created: &CreatedKey) {
     } else if record.groups.is_none() {
         outln!("{} is no local user and the key has no groups of its own; --group gives it some.", record.user);
     }
-    outln!("It ends {}. To end it before: intramuros key revoke {}", ends(record), record.id);
+    match record.expires_ms {
+        Some(_) => outln!("It ends {}. To end it before: intramuros key revoke {}", ends(record), record.id),
+        None => outln!("It does not end by itself. To end it: intramuros key revoke {}", record.id),
+    }
 }
 
 fn list(keys: &[KeyRecord]) {

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+/// Keep what steers a terminal out of it: for one line, and for several.
+pub use intramuros_ingest::escape::{printable, printable_lines};
+
 /// What a shell reports of a program that a closed pipe ended: 128 and the number of SIGPIPE.
 const CLOSED_PIPE: i32 = 141;
 
@@ -99,11 +102,6 @@ impl Progress {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// Keeps control characters of documents and file names from steering the terminal.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Prints rows under a heading, columns aligned by their widest cell.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::output::{self, printable};
+use super::output::{self, printable, printable_lines};
 use super::{As, Session};
 use crate::http::search::SearchResponse;
 use crate::local::Search;
@@ -47,7 +47,7 @@ fn print(response: &SearchResponse) {
         let section = if hit.section.is_empty() { String::new() } else { format!(" > {}", hit.section.join(" > ")) };
         outln!("{}. {}{}{page}  ({:.3})", hit.rank, printable(&hit.title), printable(&section), hit.score);
         outln!("   {}", hit.uri);
-        for line in printable(&hit.text).lines() {
+        for line in printable_lines(&hit.text).lines() {
             outln!("   {line}");
         }
         outln!("");

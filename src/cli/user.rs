@@ -13,8 +13,9 @@ use crate::state::users::UserRecord;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-What a user may read is what documents' readers say: `user:NAME`, `group:GROUP` for each of their groups (see `intramuros
-group`) and `everyone`. The role `admin` lets them bring documents in and run jobs over HTTP; it does not let them read more.
+What a user may read is what documents' readers say: `user:NAME`, `group:GROUP` for each of their groups (see \
+`intramuros group`) and `everyone`. The role `admin` lets them bring documents in and run jobs over HTTP; it does not let \
+them read more.
 
   intramuros user create ana
   intramuros group add legal ana")]

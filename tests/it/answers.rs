@@ -41,6 +41,31 @@ fn neighbouring_chunks_are_read_as_one_passage() {
     assert_eq!(passages[0]["sha256"], sha256(&slice), "the passage is not the document's own text");
 }
 
+#[test]
+fn a_quote_of_a_table_is_one_row_with_the_header_that_names_its_cells() {
+    let scratch = Scratch::new();
+    let rows: Vec<String> = ["Madrid", "Sevilla", "Bilbao", "Valencia", "Zaragoza"]
+        .iter()
+        .zip([120, 95, 105, 98, 90])
+        .map(|(city, limit)| format!("| {city} | {limit} euros | breakfast included |"))
+        .collect();
+    let table = format!("| City | Hotel limit per night | Note |\n|---|---|---|\n{}\n", rows.join("\n"));
+    scratch.write("travel.md", format!("# Travel\n\n## Hotels\n\n{table}"));
+    scratch.ingest(&["--acl", "everyone"]);
+    let answer = scratch.ask("What is the hotel limit per night in Bilbao?", None, "extract");
+    let quotes: Vec<&str> =
+        answer["citations"].as_array().unwrap().iter().map(|citation| citation["quote"].as_str().unwrap()).collect();
+    let header = "City | Hotel limit per night | Note";
+    assert!(quotes.contains(&"Bilbao | 105 euros | breakfast included"), "{quotes:?}");
+    assert_eq!(quotes.iter().filter(|quote| quote.contains(header)).count(), 1, "{quotes:?}");
+    for quote in &quotes {
+        let figures = quote.lines().filter(|line| line.contains("euros")).count();
+        assert!(figures <= 1, "several rows in one quote: {quote}");
+    }
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.find(header) < text.find("Bilbao"), "the header comes after the row: {text}");
+}
+
 fn place(value: &Value) -> (u64, u64) {
     (value["start"].as_u64().unwrap(), value["end"].as_u64().unwrap())
 }

@@ -108,7 +108,7 @@ fn a_key_is_shown_once() {
         assert!(listed.contains(id) && listed.contains("wiki") && !listed.contains(key), "{listed}");
     }
     let told = scratch.run(["key", "create", "--user", "bot"]).assert_ok().stdout;
-    for part in ["only time", "Authorization: Bearer", "no local user", "It ends never", "key revoke"] {
+    for part in ["only time", "Authorization: Bearer", "no local user", "does not end by itself", "key revoke"] {
         assert!(told.contains(part), "`{part}` is not in:\n{told}");
     }
     let revoked = scratch.run(["--json", "key", "revoke", id]).assert_ok().json();

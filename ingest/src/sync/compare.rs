@@ -23,6 +23,16 @@ pub(super) fn take_gone(known: &mut HashMap<String, Known>, listing: &Listing, s
     gone
 }
 
+/// Takes the rows out of `known` that stand where nothing could be looked at: who reads them cannot be known. To be called
+/// after [`take_gone`].
+pub(super) fn take_unseen(known: &mut HashMap<String, Known>, listing: &Listing, scope: &str) -> Vec<Known> {
+    let listed: HashSet<&str> = listing.items.iter().map(|item| item.path.as_str()).collect();
+    let is_unseen = |path: &String, _: &mut Known| is_below(path, scope) && !listed.contains(path.as_str());
+    let mut unseen: Vec<Known> = known.extract_if(is_unseen).map(|(_, row)| row).collect();
+    unseen.sort_by(|a, b| a.path.cmp(&b.path));
+    unseen
+}
+
 /// Whether a path is `folder` or stands in it; everything stands in the empty one.
 fn is_below(path: &str, folder: &str) -> bool {
     folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -71,6 +81,9 @@ mod tests {
         let paths = |gone: Vec<Known>| gone.into_iter().map(|row| row.path).collect::<Vec<_>>();
         assert_eq!(paths(take_gone(&mut known.clone(), &listing, "a")), ["a/broken.md", "a/y.md"]);
         assert_eq!(paths(take_gone(&mut known.clone(), &listing, "")), ["a/broken.md", "a/y.md", "ab/x.md", "b.md"]);
+        let mut left = known.clone();
+        take_gone(&mut left, &listing, "a");
+        assert_eq!(paths(take_unseen(&mut left, &listing, "a")), ["a/broken/z.md"]);
         let failure = Listed { path: String::new(), reason: String::new() };
         let nothing_seen = Listing { failures: vec![failure], ..Listing::default() };
         assert_eq!(paths(take_gone(&mut known, &nothing_seen, "")), [""; 0]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::compare::{is_wider, readers_of, take_gone};
+use super::compare::{is_wider, readers_of, take_gone, take_unseen};
 use super::group::{self, Member, Model, Put, Vectors, Write, pending};
 use super::prepare::{Outcome, Prepared, Preparer, Ready, Shared};
 use super::queue::{Queue, StopOnDrop};
@@ -38,6 +38,7 @@ pub fn run(
     if listing.items.is_empty() && !gone.is_empty() && !options.allow_empty {
         return Err(SyncError::Emptied { name: source.name().to_owned(), indexed: gone.len() });
     }
+    let unseen = take_unseen(&mut known, &listing, source.scope());
     let bytes = listing.items.iter().map(|item| item.size).sum();
     events(SyncEvent::Listed { documents: listing.items.len() as u64, bytes });
 
@@ -71,7 +72,7 @@ pub fn run(
         settled_bytes: 0,
         last_commit: Instant::now(),
     };
-    let outcome = pass.everything(&mut known, gone, &readers);
+    let outcome = pass.everything(&mut known, gone, unseen, &readers);
     if let Err(SyncError::Embed(_)) = &outcome {
         // The model failed, not the index: what is written may as well stay.
         pass.commit()?;
@@ -129,8 +130,11 @@ impl Pass<'_> {
         &mut self,
         known: &mut HashMap<String, Known>,
         mut gone: Vec<Known>,
+        mut unseen: Vec<Known>,
         readers: &Readers<'_>,
     ) -> Result<(), SyncError> {
+        // What stands where nothing can be looked at stays in the index; who reads it cannot be known.
+        self.close(&mut unseen)?;
         let arrived = if gone.is_empty() { Vec::new() } else { self.arrived(known) };
         if arrived.is_empty() {
             // Nothing can have moved.

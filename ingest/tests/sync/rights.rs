@@ -129,3 +129,26 @@ fn a_link_opens_nothing() {
     assert_eq!(world.index.readable("user:eva"), ["open.md"]);
     assert_eq!(world.index.documents.len(), 7);
 }
+
+#[test]
+fn what_can_no_longer_be_looked_at_is_closed_until_it_can() {
+    let mut world = World::new();
+    world.write("z.md", &words("secreto", 9));
+    fs::create_dir(world.folder.path().join("pub")).unwrap();
+    symlink("../z.md", world.folder.path().join("pub/link.md"));
+    world.sync();
+    assert_eq!(world.index.readable("user:eva"), ["pub/link.md", "z.md"]);
+
+    // The text's only file is behind a restriction now, and the link leads nowhere.
+    world.write("priv/.access.toml", "readers = ['group:legal']");
+    world.rename("z.md", "priv/z.md");
+    let report = world.sync();
+    assert_eq!((report.failed, report.moved), (1, 1), "{report}");
+    assert_eq!(world.index.readable("user:eva"), [""; 0]);
+    assert_eq!(world.index.readable("group:legal"), ["priv/z.md"]);
+
+    world.write("z.md", &words("secreto", 9));
+    world.sync();
+    assert_eq!(world.index.readable("user:eva"), ["pub/link.md", "z.md"]);
+    assert_eq!(world.embedded(), 1, "only the new file; what was closed keeps its vectors");
+}

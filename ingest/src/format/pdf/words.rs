@@ -106,7 +106,10 @@ fn words(glyphs: &[Glyph], turn: f64) -> Vec<Word> {
 /// Where each letter was drawn, by squares of one grid for all. Programs draw letters twice, a hair apart, to make them
 /// bold.
 #[derive(Default)]
-struct Drawn<'g>(HashMap<(&'g str, i64, i64), Vec<(f64, f64)>>);
+struct Drawn<'g>(HashMap<Square<'g>, Vec<(f64, f64)>>);
+
+/// A letter, and column and row of the grid.
+type Square<'g> = (&'g str, i64, i64);
 
 impl<'g> Drawn<'g> {
     /// Whether the same letter was drawn less than `slip` from here; else notes it.
