@@ -138,8 +138,8 @@ pub fn parse(words: &[&str], language: Option<Language>) -> Option<(u64, usize)>
 
 /// Whether a number word goes on after another: «twenty» + «five», «doscientos» + «treinta».
 fn continues(before: u64, value: u64) -> bool {
-    let unit = (1..10).contains(&value) && before % 100 >= 20 && before % 10 == 0;
-    let below_hundred = (1..100).contains(&value) && before > 0 && before % 100 == 0;
+    let unit = (1..10).contains(&value) && before % 100 >= 20 && before.is_multiple_of(10);
+    let below_hundred = (1..100).contains(&value) && before > 0 && before.is_multiple_of(100);
     unit || below_hundred
 }
 

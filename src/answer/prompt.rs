@@ -37,6 +37,9 @@ pub struct LeftOut {
     pub tokens: usize,
 }
 
+/// Gives the chunk of another chunk's document at a position; the implementation holds the caller's rights.
+pub type ChunkAt<'a> = dyn Fn(&StoredChunk, u32) -> Result<Option<StoredChunk>, StoreError> + 'a;
+
 /// What an answer is to be made from.
 pub struct Material<'a> {
     /// In the caller's words.
@@ -46,7 +49,7 @@ pub struct Material<'a> {
     /// Passages, best first.
     pub found: &'a [Found],
     /// The chunk of a document at a position, if the caller may read it.
-    pub chunk_at: &'a dyn Fn(&StoredChunk, u32) -> Result<Option<StoredChunk>, StoreError>,
+    pub chunk_at: &'a ChunkAt<'a>,
     /// A range of characters of a chunk's document.
     pub text_of: &'a super::TextOf<'a>,
 }

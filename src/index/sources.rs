@@ -160,11 +160,11 @@ pub async fn infos(app: &App) -> Result<Vec<SourceInfo>, StateError> {
     Ok(infos)
 }
 
+/// A file that is opened, or why it cannot be.
+pub type Opened = Result<Box<dyn Content>, ReadError>;
+
 /// The file that a document was made from, as it is now; `None` if its source is no longer known.
-pub fn open_original(
-    app: &App,
-    original: &Original,
-) -> Result<Option<Result<Box<dyn Content>, ReadError>>, IndexError> {
+pub fn open_original(app: &App, original: &Original) -> Result<Option<Opened>, IndexError> {
     let Some(planned) = named(app, &original.source)? else { return Ok(None) };
     let item =
         SourceItem { path: original.path.clone(), uri: String::new(), acl: Ok(original.readers.clone()), size: 0 };
