@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -167,7 +168,7 @@ impl Work {
             let send = |heard: Heard<'_>| {
                 let mut sent = !sender.is_closed();
                 for event in shape(heard) {
-                    sent = sent && server.app().wait(sender.send_timeout(Ok(event), patience)).is_ok();
+                    sent = sent && send_within(&sender, event, patience);
                 }
                 sent
             };
@@ -191,6 +192,22 @@ impl Work {
             };
         });
         Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response()
+    }
+}
+
+/// Puts an event into a stream's queue; `false` if nobody takes it in time. Without the runtime's timers, which are gone
+/// before the last threads when the server ends.
+fn send_within(sender: &mpsc::Sender<Result<Event, Infallible>>, event: Event, patience: Duration) -> bool {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let until = Instant::now() + patience;
+    let mut event = Ok(event);
+    loop {
+        match sender.try_send(event) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(back)) if Instant::now() < until => event = back,
+            Err(_) => return false,
+        }
+        thread::sleep(LOOK_EVERY);
     }
 }
 

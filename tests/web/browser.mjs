@@ -27,7 +27,7 @@ export function launch() {
 /** A browser profile of its own. `options` are Playwright's; `expected` names console messages that the test provokes. */
 export async function visitor(browser, options = {}, expected = []) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(60_000);
   const seen = { wrong: [], requests: 0 };
   await context.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => {
