@@ -19,7 +19,7 @@ use crate::harness::{Ran, Scratch, places};
 
 const NAME: &str = "full_disk::a_disk_that_fills_up_during_an_ingest_loses_nothing";
 /// Where the small disk is mounted; set for the process inside of the namespace.
-const DISK: &str = "INTRAMUROS_FULL_DISK_AT";
+const DISK: &str = "FULL_DISK_TEST_AT";
 const MIB: u64 = 1024 * 1024;
 /// What the store keeps free beside a write (`WRITE_RESERVE` of the embedded store).
 const KEPT_FREE: u64 = 64 * MIB;
