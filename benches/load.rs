@@ -5,18 +5,14 @@
 //! people with different rights, and uploads with their jobs. A client that is told to wait does so. Prints requests a
 //! second, statuses, times and the server's resident memory; ends with an error after any failure of the server.
 
-#![allow(dead_code, reason = "shares its modules with the integration tests, which use more of them")]
-
-#[path = "../tests/it/harness.rs"]
-mod harness;
-#[path = "../tests/it/load.rs"]
-mod load;
-#[path = "../tests/it/serving.rs"]
-mod serving;
+#[path = "../tests/common/mod.rs"]
+mod common;
 
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use common::load;
 
 fn main() {
     let numbers: Vec<u64> = env::args().filter_map(|argument| argument.parse().ok()).collect();

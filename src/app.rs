@@ -234,7 +234,8 @@ impl App {
         let generator = if ask.mode == AnswerMode::Generate { Some(self.generator()?) } else { None };
         let page_at = |chunk: &StoredChunk, offset: usize| self.page_at(caller, chunk, offset);
         let text_of = |chunk: &StoredChunk, range: Range<usize>| {
-            self.wait(self.state.document_slice(caller, chunk.document_id, range)).ok().flatten()
+            let part = self.wait(self.state.document_part(caller, chunk.document_id, range)).ok().flatten();
+            part.map(|part| part.text)
         };
         let answerer = Answerer {
             retriever: self.retriever()?,

@@ -33,6 +33,12 @@ pub enum ApiError {
     /// 404: there is no such thing, or the caller may not know of it, which look the same.
     #[error("there is no such {0} that you can see")]
     NotFound(&'static str),
+    /// 408: the client sent nothing for too long.
+    #[error("nothing more of the body came for {seconds} s: send it faster, or in smaller parts")]
+    SlowClient {
+        /// How long the server waited.
+        seconds: u64,
+    },
     /// 409: it does not fit what is there.
     #[error("{0}")]
     Conflict(String),
@@ -75,6 +81,7 @@ impl ApiError {
             Self::Unauthorized | Self::WrongPassword => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::SlowClient { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy { .. } | Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -44,6 +44,12 @@ pub enum IndexError {
         /// Why.
         source: std::io::Error,
     },
+    /// A source's name is its folder's, and names are Unicode.
+    #[error("the name of {path} is not valid UTF-8: rename it, or ingest the folder above it")]
+    NotUnicode {
+        /// As given, with replacements.
+        path: String,
+    },
     /// It lies inside a source, which alone says who reads it.
     #[error(
         "{path} lies in the source `{name}`, so --acl cannot say who reads it: put `readers = [\"{example}\"]` into {folder}/.access.toml instead"
@@ -160,9 +166,17 @@ fn turn<'a>(app: &'a App, cancel: Option<&AtomicBool>) -> Option<MutexGuard<'a, 
     }
 }
 
-/// What a pass reports that was cancelled before its turn came.
-fn never_begun(planned: &Planned) -> SyncReport {
-    SyncReport { source: planned.name().to_owned(), interrupted: true, ..SyncReport::default() }
+/// A pass, once nobody else changes the index; one that is cancelled while it waits reports just that.
+fn in_turn(
+    app: &App,
+    planned: &Planned,
+    options: &SyncOptions,
+    pass: impl FnOnce() -> Result<SyncReport, IndexError>,
+) -> Result<SyncReport, IndexError> {
+    match turn(app, options.cancel.as_deref()) {
+        Some(_turn) => pass(),
+        None => Ok(SyncReport { source: planned.name().to_owned(), interrupted: true, ..SyncReport::default() }),
+    }
 }
 
 /// Runs one pass over a source as a recorded job of the command line, once nobody else changes the index.
@@ -172,12 +186,20 @@ pub fn run(
     options: &SyncOptions,
     events: &mut dyn FnMut(SyncEvent<'_>),
 ) -> Result<SyncReport, IndexError> {
-    let Some(turn) = turn(app, options.cancel.as_deref()) else { return Ok(never_begun(planned)) };
+    in_turn(app, planned, options, || recorded(app, planned, options, events))
+}
+
+fn recorded(
+    app: &App,
+    planned: &Planned,
+    options: &SyncOptions,
+    events: &mut dyn FnMut(SyncEvent<'_>),
+) -> Result<SyncReport, IndexError> {
     // What keeps the run from beginning is no failed run.
     app.embedder()?;
     app.store()?;
     let job = app.wait(app.state().start_job("sync", planned.name())).map_err(|error| app.state_error(error))?;
-    let outcome = pass_in_turn(app, planned, options, events, &turn);
+    let outcome = sync_source(app, planned, options, events);
     let (json, error);
     let end = match &outcome {
         Ok(report) => {
@@ -207,16 +229,14 @@ pub fn pass(
     options: &SyncOptions,
     events: &mut dyn FnMut(SyncEvent<'_>),
 ) -> Result<SyncReport, IndexError> {
-    let Some(turn) = turn(app, options.cancel.as_deref()) else { return Ok(never_begun(planned)) };
-    pass_in_turn(app, planned, options, events, &turn)
+    in_turn(app, planned, options, || sync_source(app, planned, options, events))
 }
 
-fn pass_in_turn(
+fn sync_source(
     app: &App,
     planned: &Planned,
     options: &SyncOptions,
     events: &mut dyn FnMut(SyncEvent<'_>),
-    _: &MutexGuard<'_, ()>,
 ) -> Result<SyncReport, IndexError> {
     let name = planned.name();
     if let Some((root, readers)) = &planned.remember {

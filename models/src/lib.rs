@@ -12,6 +12,7 @@ pub mod arch;
 pub mod catalog;
 pub mod device;
 pub mod engine;
+mod turns;
 pub mod weights;
 
 /// Brings an installed embedder to life; its files come from [`weights::locate`].

@@ -1,6 +1,7 @@
 //! `intramuros jobs`
 
 use anyhow::bail;
+use intramuros_ingest::sync::SyncReport;
 use serde_json::json;
 
 use super::{Session, output};
@@ -30,9 +31,12 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     }
     let rows: Vec<Vec<String>> = jobs
         .iter()
-        .map(|job| vec![job.job_id.clone(), job.state.clone(), seconds(job), output::printable(&job.source)])
+        .map(|job| {
+            let source = output::printable(&job.source);
+            vec![job.job_id.clone(), output::date(job.queued_ms), job.state.clone(), seconds(job), figures(job), source]
+        })
         .collect();
-    output::table(&["job", "state", "took", "source"], &rows);
+    output::table(&["job", "asked for", "state", "took", "documents", "source"], &rows);
     Ok(())
 }
 
@@ -43,13 +47,31 @@ fn seconds(job: &JobRecord) -> String {
     }
 }
 
+/// What became of the documents, without what did not change.
+fn figures(job: &JobRecord) -> String {
+    let Some(Ok(report)) = job.report.clone().map(serde_json::from_value::<SyncReport>) else { return String::new() };
+    let counts = [
+        (report.new, "new"),
+        (report.changed, "changed"),
+        (report.moved, "moved"),
+        (report.rights, "rights"),
+        (report.deleted, "deleted"),
+        (report.failed, "failed"),
+    ];
+    let told: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if told.is_empty() { "no change".to_owned() } else { told.join(", ") }
+}
+
 fn show(job: &JobRecord) -> anyhow::Result<()> {
     outln!("job {} ({} of {}): {} {}", job.job_id, job.kind, output::printable(&job.source), job.state, seconds(job));
-    if let Some(user) = &job.requested_by {
-        outln!("asked for by {}", output::printable(user));
-    }
+    let by = job
+        .requested_by
+        .as_ref()
+        .map_or_else(|| "on the command line".to_owned(), |user| format!("by {}", output::printable(user)));
+    outln!("asked for {} {by}", output::date(job.queued_ms));
     if let Some(report) = &job.report {
-        let report: intramuros_ingest::sync::SyncReport = serde_json::from_value(report.clone())?;
+        let report: SyncReport = serde_json::from_value(report.clone())?;
         out!("{report}");
     }
     if let Some(error) = &job.error {

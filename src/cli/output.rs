@@ -104,6 +104,12 @@ impl Progress {
     }
 }
 
+/// A moment given in milliseconds since 1970, in this machine's time.
+pub fn date(ms: i64) -> String {
+    let moment = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();
+    moment.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M").to_string()
+}
+
 /// Prints rows under a heading, columns aligned by their widest cell.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) {
     let width = |text: &str| text.chars().count();

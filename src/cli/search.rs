@@ -44,7 +44,9 @@ fn print(response: &SearchResponse) {
     }
     for hit in &response.hits {
         let page = hit.page.map_or(String::new(), |page| format!(", page {page}"));
-        let section = if hit.section.is_empty() { String::new() } else { format!(" > {}", hit.section.join(" > ")) };
+        // The title is often the outermost heading, too.
+        let headings = hit.section.strip_prefix(std::slice::from_ref(&hit.title)).unwrap_or(&hit.section);
+        let section: String = headings.iter().map(|heading| format!(" > {heading}")).collect();
         outln!("{}. {}{}{page}  ({:.3})", hit.rank, printable(&hit.title), printable(&section), hit.score);
         outln!("   {}", hit.uri);
         for line in printable_lines(&hit.text).lines() {

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use super::{CancelOnDrop, Pass, Shared};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
@@ -73,7 +74,7 @@ pub async fn ask(
     Extension(id): Extension<RequestId>,
     identity: Identity,
     headers: HeaderMap,
-    Json(request): Json<AskRequest>,
+    Body(request): Body<AskRequest>,
 ) -> Result<Response, ApiError> {
     let settings = server.app().config();
     answer::validate(&request.question, &settings.answer)?;
@@ -149,8 +150,9 @@ impl Work {
         if late {
             return Err(ApiError::TimedOut);
         }
-        server.metrics.answer(&answer);
-        if cancelled.load(Ordering::Relaxed) {
+        let abandoned = cancelled.load(Ordering::Relaxed);
+        server.metrics.answer(&answer, abandoned);
+        if abandoned {
             // Nobody was told of this answer, and it may be half of one.
             return Ok(AskResponse { answer, message_id: None });
         }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Shared;
+use super::body::Body;
 use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::state::conversations::{ConversationRecord, MessageRecord, Rating};
@@ -70,7 +71,7 @@ pub async fn list(State(server): State<Shared>, identity: Identity) -> Result<Js
 pub async fn create(
     State(server): State<Shared>,
     identity: Identity,
-    Json(request): Json<Titled>,
+    Body(request): Body<Titled>,
 ) -> Result<(StatusCode, Json<ConversationRecord>), ApiError> {
     let title = bounded("title", request.title.trim(), MAX_TITLE)?;
     let record = server.app().state().create_conversation(&identity.user, title).await?;
@@ -98,7 +99,7 @@ pub async fn rename(
     State(server): State<Shared>,
     identity: Identity,
     Path(id): Path<String>,
-    Json(request): Json<Titled>,
+    Body(request): Body<Titled>,
 ) -> Result<Json<ConversationRecord>, ApiError> {
     let (state, id) = (server.app().state(), parsed(&id)?);
     let title = bounded("title", request.title.trim(), MAX_TITLE)?;
@@ -127,7 +128,7 @@ pub async fn delete(
 pub async fn rate(
     State(server): State<Shared>,
     identity: Identity,
-    Json(request): Json<Feedback>,
+    Body(request): Body<Feedback>,
 ) -> Result<StatusCode, ApiError> {
     let comment = bounded("comment", request.comment.trim(), MAX_COMMENT)?;
     let known = server.app().state().rate(&identity.user, request.message_id, request.rating, comment).await?;

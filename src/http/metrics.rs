@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::Shared;
+use crate::answer::{Answer, AnswerMode};
 use crate::error::ApiError;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -68,7 +69,11 @@ impl Metrics {
         registry.register("waiting_requests", "Requests waiting for a place", Family::clone(&waiting));
         registry.register("completion_tokens", "Tokens written by the generator", completion_tokens.clone());
         registry.register("prompt_tokens", "Tokens of prompts", prompt_tokens.clone());
-        registry.register("answers", "Answers by outcome: written, quotes, abstained", Family::clone(&answers));
+        registry.register(
+            "answers",
+            "Answers by outcome: written, quotes, abstained, abandoned",
+            Family::clone(&answers),
+        );
         Self { registry, requests, seconds, waiting, completion_tokens, prompt_tokens, answers }
     }
 
@@ -78,12 +83,13 @@ impl Metrics {
         self.seconds.get_or_create(&Route { route: route.to_owned() }).observe(took.as_secs_f64());
     }
 
-    /// Counts an answer.
-    pub fn answer(&self, answer: &crate::answer::Answer) {
+    /// Counts an answer, and one that nobody waited for to its end.
+    pub fn answer(&self, answer: &Answer, abandoned: bool) {
         let outcome = match (answer.abstained, answer.mode) {
+            _ if abandoned => "abandoned",
             (true, _) => "abstained",
-            (false, crate::answer::AnswerMode::Generate) => "written",
-            (false, crate::answer::AnswerMode::Extract) => "quotes",
+            (false, AnswerMode::Generate) => "written",
+            (false, AnswerMode::Extract) => "quotes",
         };
         self.answers.get_or_create(&Outcome { outcome }).inc();
         self.prompt_tokens.inc_by(answer.usage.prompt_tokens as u64);

@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::jobs::Runner;
 
 mod ask;
+mod body;
 mod conversations;
 mod documents;
 mod envelope;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::ask::{Asked, Heard, StreamEvent, Work};
+use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
 use crate::app::{App, embedder_entry};
@@ -151,7 +152,7 @@ pub async fn chat(
     State(server): State<Shared>,
     Extension(id): Extension<RequestId>,
     identity: Identity,
-    Json(request): Json<ChatRequest>,
+    Body(request): Body<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let mode = match request.model.as_str() {
         WRITTEN => AnswerMode::Generate,
@@ -339,7 +340,7 @@ pub struct EmbeddingUsage {
 pub async fn embeddings(
     State(server): State<Shared>,
     _: Identity,
-    Json(request): Json<EmbeddingRequest>,
+    Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<Embeddings>, ApiError> {
     if request.model != embedder_name(server.app())? {
         return Err(ApiError::NotFound("model"));

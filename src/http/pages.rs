@@ -14,6 +14,7 @@ use minijinja::{Value, context};
 use serde::Deserialize;
 
 use super::Shared;
+use super::body::in_time;
 use super::envelope::RequestId;
 use crate::auth::{self, Role, Session, SignInError};
 use crate::error::ApiError;
@@ -178,9 +179,11 @@ async fn sign_in(State(server): State<Shared>, headers: HeaderMap, request: Requ
         Err(error) => return error.into_response(),
     };
     let request = Request::from_parts(parts, body);
-    let form = match <Form<Credentials> as FromRequest<Shared>>::from_request(request, &server).await {
-        Ok(Form(form)) => form,
-        Err(_) => return visit.refuse(ApiError::Invalid("the form is incomplete".to_owned())),
+    let form = <Form<Credentials> as FromRequest<Shared>>::from_request(request, &server);
+    let form = match in_time(&server, form).await {
+        Ok(Ok(Form(form))) => form,
+        Ok(Err(_)) => return visit.refuse(ApiError::Invalid("the form is incomplete".to_owned())),
+        Err(slow) => return visit.refuse(slow),
     };
     let name = form.user.trim();
     let (status, said) = match auth::sign_in(&server, &headers, name, &form.password).await {
@@ -259,9 +262,9 @@ async fn reading(
     let (state, caller) = (server.app().state(), &session.identity.caller);
     let record = state.document(caller, id).await?.ok_or(UNKNOWN)?;
     let first = place.first();
-    let slice = state.document_slice(caller, id, first..first.saturating_add(PART + 1)).await?.ok_or(UNKNOWN)?;
+    let part = state.document_part(caller, id, first..first.saturating_add(PART + 1)).await?.ok_or(UNKNOWN)?;
     let cited = place.cited.as_ref();
-    let reading = read(&slice, first, record.page_starts(), cited);
+    let reading = read(&part.text, first, record.page_starts(), cited);
 
     let page = cited.and_then(|cited| record.page_at(cited.start));
     let original = match page {

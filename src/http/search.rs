@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::body::Body;
 use crate::answer;
 use crate::auth::Identity;
 use crate::error::ApiError;
@@ -69,7 +70,7 @@ pub struct Hit {
 pub async fn search(
     State(server): State<Shared>,
     identity: Identity,
-    Json(request): Json<SearchRequest>,
+    Body(request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, ApiError> {
     let settings = server.app().config();
     answer::validate(&request.question, &settings.answer)?;

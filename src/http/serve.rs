@@ -10,6 +10,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::config;
 
@@ -27,10 +28,13 @@ pub async fn serve(
     http.timer(TokioTimer::new()).header_read_timeout(slow).max_buf_size(64 << 10);
     tokio::pin!(stop);
     loop {
-        let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+        let next = async {
+            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+            listener.accept().await.map(|(stream, _)| (stream, place))
+        };
+        let (stream, place) = tokio::select! {
+            next = next => match next {
+                Ok(next) => next,
                 Err(error) => {
                     // Out of file descriptors, say: whoever is connected goes on, the next one waits a little.
                     tracing::warn!("cannot accept a connection: {error}");
@@ -42,6 +46,9 @@ pub async fn serve(
         };
         // Tokens are small, and each should be seen when it is written.
         stream.set_nodelay(true).ok();
+        // Nor does an answer wait in memory for a client that does not read it.
+        let mut stream = Box::pin(TimeoutStream::new(stream));
+        stream.as_mut().set_write_timeout_pinned(Some(slow));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::body::Body;
 use crate::auth::{self, Known, Role};
 use crate::error::ApiError;
 
@@ -54,7 +55,7 @@ impl From<Known> for Who {
 pub async fn begin(
     State(server): State<Shared>,
     headers: HeaderMap,
-    Json(request): Json<SignIn>,
+    Body(request): Body<SignIn>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<Who>), ApiError> {
     let signed_in = auth::sign_in(&server, &headers, &request.user, &request.password).await?;
     let who = Known::Browser(signed_in.session).into();

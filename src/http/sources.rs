@@ -9,6 +9,7 @@ use intramuros_ingest::access::Acl;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::body::Body;
 use super::{Server, Shared};
 use crate::auth::Admin;
 use crate::error::ApiError;
@@ -104,13 +105,13 @@ pub async fn sync(
     State(server): State<Shared>,
     Admin(identity): Admin,
     Path(name): Path<String>,
-    request: Option<Json<Option<SyncRequest>>>,
+    request: Option<Body<Option<SyncRequest>>>,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     let known = sources::infos(server.app()).await?;
     if !known.iter().any(|info| info.name == name) {
         return Err(ApiError::NotFound("source"));
     }
-    let allow_empty = request.and_then(|Json(request)| request).is_some_and(|request| request.allow_empty);
+    let allow_empty = request.and_then(|Body(request)| request).is_some_and(|request| request.allow_empty);
     let request = JobRequest { allow_empty };
     let job = server.app().state().enqueue_sync(&name, request, &identity.user).await?;
     server.runner.wake();

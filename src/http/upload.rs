@@ -180,7 +180,7 @@ impl Bounds {
     }
 
     fn too_slow(&self) -> ApiError {
-        ApiError::Invalid(format!("nothing more of the body came for {} s", self.patience.as_secs()))
+        ApiError::SlowClient { seconds: self.patience.as_secs() }
     }
 }
 

@@ -42,10 +42,10 @@ pub fn all_sources(app: &App) -> Result<Vec<Planned>, IndexError> {
 
 /// A folder that was ingested by its path, unless the configuration has it, too.
 fn remembered(app: &App, record: SourceRecord) -> Result<Planned, IndexError> {
-    let configured = known_folders(app)?.into_iter().filter(|(_, _, readers)| readers.is_none());
-    if let Some((configured, _, _)) = { configured }.find(|(_, root, _)| overlap(root, &record.root)) {
+    let twice = |folder: &KnownFolder| folder.readers.is_none() && overlap(&folder.root, &record.root);
+    if let Some(configured) = folders(app)?.into_iter().find(twice) {
         let root = record.root.display().to_string();
-        return Err(IndexError::Twice { configured, remembered: record.name, root });
+        return Err(IndexError::Twice { configured: configured.name, remembered: record.name, root });
     }
     Ok(Planned { source: folder(&record.name, &record.root, record.readers, "")?, remember: None })
 }
@@ -90,9 +90,9 @@ pub fn orphan_warning(name: &str) -> String {
 
 /// Refuses a new source that overlaps one which was not there yet when it was planned.
 pub(super) fn still_apart(app: &App, name: &str, root: &Path) -> Result<(), IndexError> {
-    for (other, place, _) in known_folders(app)? {
-        if other != name && overlap(&place, root) {
-            return Err(IndexError::Meanwhile { path: root.display().to_string(), name: other });
+    for other in folders(app)? {
+        if other.name != name && overlap(&other.root, root) {
+            return Err(IndexError::Meanwhile { path: root.display().to_string(), name: other.name });
         }
     }
     Ok(())
@@ -181,7 +181,7 @@ pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, I
     {
         return Err(IndexError::Uploads { path: shown() });
     }
-    for (name, root, readers) in known_folders(app)? {
+    for KnownFolder { name, root, readers } in folders(app)? {
         let Ok(root) = root.canonicalize() else { continue };
         if path != root && root.starts_with(&path) {
             return Err(IndexError::Overlap { path: shown(), name, root: root.display().to_string() });
@@ -211,27 +211,37 @@ pub fn source_of(app: &App, path: &Path, acl: Option<&Acl>) -> Result<Planned, I
         return Ok(Planned { source, remember });
     }
     let readers = acl.cloned().unwrap_or_default();
-    let name = path.to_string_lossy().into_owned();
+    let name = path.to_str().ok_or_else(|| IndexError::NotUnicode { path: shown() })?.to_owned();
     Ok(Planned { source: folder(&name, &path, readers.clone(), "")?, remember: Some((path, readers)) })
 }
 
-/// Name, folder and, for remembered ones, readers of every folder source.
-fn known_folders(app: &App) -> Result<Vec<(String, PathBuf, Option<Acl>)>, IndexError> {
+/// A source that is a folder, or a file that was ingested by its path.
+pub struct KnownFolder {
+    /// Name of the source.
+    pub name: String,
+    /// The folder, as configured or as first ingested.
+    pub root: PathBuf,
+    /// Who reads it by default, for those that are not in the configuration.
+    pub readers: Option<Acl>,
+}
+
+/// All of them: those of the configuration, then the remembered ones.
+pub fn folders(app: &App) -> Result<Vec<KnownFolder>, IndexError> {
     let mut folders = Vec::new();
     for source in &app.config().sources {
         if let Some(path) = source.settings.get("path").and_then(toml::Value::as_str) {
-            folders.push((source.name.clone(), PathBuf::from(path), None));
+            folders.push(KnownFolder { name: source.name.clone(), root: PathBuf::from(path), readers: None });
         }
     }
     for record in app.wait(app.state().sources())? {
-        folders.push((record.name, record.root, Some(record.readers)));
+        folders.push(KnownFolder { name: record.name, root: record.root, readers: Some(record.readers) });
     }
     Ok(folders)
 }
 
 fn configured_part(app: &App, name: &str, below: &str) -> Result<Box<dyn Source + Send>, IndexError> {
     let configured = app.config().sources.iter().find(|source| source.name == name);
-    let configured = configured.expect("known_folders lists configured names");
+    let configured = configured.expect("folders lists configured names");
     let mut settings = configured.settings.clone();
     if !below.is_empty() {
         settings.insert("below".into(), below.into());

@@ -9,6 +9,7 @@ use super::{Call, Event, Listener, caller};
 use crate::accounts::{self, AccountCommand, AccountReply};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
+use crate::doctor::{self, Finding};
 use crate::http::search::SearchResponse;
 use crate::index;
 use crate::state::documents::DocumentRecord;
@@ -165,6 +166,18 @@ impl Call for ShowJob {
 
     fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<Option<JobRecord>> {
         Ok(app.wait(app.state().job(&self.id))?)
+    }
+}
+
+/// Looks at what `intramuros doctor` shows.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Examine {}
+
+impl Call for Examine {
+    type Reply = Vec<Finding>;
+
+    fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<Vec<Finding>> {
+        Ok(doctor::examine(app))
     }
 }
 

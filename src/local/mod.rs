@@ -31,7 +31,7 @@ mod engine;
 mod ingest;
 mod server;
 
-pub use calls::{DocumentText, Forget, ListDocuments, ListJobs, Question, Search, ShowDocument, ShowJob};
+pub use calls::{DocumentText, Examine, Forget, ListDocuments, ListJobs, Question, Search, ShowDocument, ShowJob};
 pub use client::Client;
 pub use engine::Engine;
 pub use ingest::{Ingest, Ingested, pass};
@@ -84,6 +84,7 @@ calls! {
     ShowJob,
     Ingest,
     AccountCommand,
+    Examine,
 }
 
 /// What is heard of a call before it is done.

@@ -208,23 +208,6 @@ impl State {
         let readers = from_json(&readers, "list of readers")?;
         Ok(Some(Original { source, path, content_hash: ContentHash(content_hash), readers }))
     }
-
-    /// A range of characters of the extracted text of a document that the caller may read.
-    pub async fn document_slice(
-        &self,
-        caller: &Caller,
-        id: DocumentId,
-        range: Range<usize>,
-    ) -> Result<Option<String>, StateError> {
-        let row: Option<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(visible_text("substr(t.text, $3, $4)")))
-            .bind(principals(caller))
-            .bind(id.to_string())
-            .bind(i64::try_from(range.start).unwrap_or(i64::MAX).saturating_add(1))
-            .bind(i64::try_from(range.len()).unwrap_or(i64::MAX))
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(row.map(|(text,)| text))
-    }
 }
 
 /// Columns over the text of document `$2`, in the same statement as the filter: rights cannot change between.

@@ -34,8 +34,6 @@ mod convert;
 #[cfg(test)]
 mod crash;
 mod disk;
-#[cfg(test)]
-mod full_disk;
 mod identity;
 
 use convert::{all_of, any_keyword, json_path, position_range, record_chunk, record_point, search_request};

@@ -22,6 +22,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("api.html", include_str!("templates/api.html")),
     ("base.html", include_str!("templates/base.html")),
     ("chat.html", include_str!("templates/chat.html")),
+    ("dialog.html", include_str!("templates/dialog.html")),
     ("document.html", include_str!("templates/document.html")),
     ("documents.html", include_str!("templates/documents.html")),
     ("error.html", include_str!("templates/error.html")),

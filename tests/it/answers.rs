@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::Scratch;
+use crate::common::harness::Scratch;
 
 /// One section of several chunks, each of which says something about the same machine.
 fn manual() -> String {

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::harness::{Ran, Scratch, samples};
+use crate::common::harness::{Ran, Scratch, samples};
 
 fn one_document() -> Scratch {
     let scratch = Scratch::new();

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::harness::{Scratch, places};
+use crate::common::harness::{Scratch, places};
 
 const KILLS: u64 = 20;
 /// Files that change before each run: enough work for most runs to be still going when they are killed.

@@ -15,7 +15,7 @@ use std::{env, fs};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ran, Scratch, places};
+use crate::common::harness::{Ran, Scratch, places};
 
 const NAME: &str = "full_disk::a_disk_that_fills_up_during_an_ingest_loses_nothing";
 /// Where the small disk is mounted; set for the process inside of the namespace.

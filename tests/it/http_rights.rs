@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use intramuros_ingest::access::{Acl, Caller, Principal};
 use serde_json::{Value, json};
 
-use crate::harness::{Scratch, samples};
-use crate::serving::{Reply, Serving};
+use crate::common::harness::{Scratch, samples};
+use crate::common::serving::{Reply, Serving};
 
 /// Somebody of no group, somebody of one, somebody of two.
 const PEOPLE: &[(&str, &[&str])] = &[("rosa", &[]), ("ana", &["legal"]), ("luis", &["finance", "hr"])];

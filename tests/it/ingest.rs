@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::Scratch;
+use crate::common::harness::Scratch;
 
 const LEAVE: &str = "# Leave\n\nFull-time staff have 23 working days of annual leave.\n";
 const CANTEEN: &str = "# Canteen\n\nThe canteen in Valdeluna opens at 12:30 and closes at 15:00.\n";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ran, Scratch};
+use crate::common::harness::{Ran, Scratch};
 
 /// What a run said, without what differs from one run to the next: times, and what a model still had in its cache.
 #[derive(Debug, PartialEq)]

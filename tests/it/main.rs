@@ -2,16 +2,17 @@
 
 mod answers;
 mod bad_input;
+mod bounds;
+#[path = "../common/mod.rs"]
+mod common;
 mod crash;
 mod full_disk;
-mod harness;
 mod http_rights;
 mod ingest;
 mod load;
 mod local;
 mod models;
 mod rights;
-mod serving;
 mod sessions;
 mod uploads;
 mod users;

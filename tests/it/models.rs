@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{Ran, Scratch};
+use crate::common::harness::{Ran, Scratch};
 
 const EMBEDDER: &str = "all-MiniLM-L6-v2";
 

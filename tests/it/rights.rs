@@ -6,7 +6,7 @@ use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::DocumentId;
 use serde_json::Value;
 
-use crate::harness::{Scratch, samples};
+use crate::common::harness::{Scratch, samples};
 
 /// A caller of each of the five groups, one of two, one of none.
 const CALLERS: &[&str] = &[

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use crate::harness::Scratch;
-use crate::serving::{Reply, reply};
+use crate::common::harness::Scratch;
+use crate::common::serving::{Reply, reply};
 
 /// A browser as far as sessions go: it keeps its cookie and knows its token.
 struct Browser<'a> {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::Scratch;
-use crate::serving::{Reply, Serving};
+use crate::common::harness::Scratch;
+use crate::common::serving::{Reply, Serving};
 
 fn job_of(reply: &Reply) -> String {
     reply.json()["job"]["job_id"].as_str().unwrap().to_owned()

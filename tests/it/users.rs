@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::harness::{Ran, Scratch};
+use crate::common::harness::{Ran, Scratch};
 
 impl Scratch {
     /// Runs a command with something on its standard input.

@@ -236,6 +236,34 @@ test("an admin brings a document in and takes it away", async () => {
   await leave();
 });
 
+test("files are dropped, sources are looked through, and work can be stopped", async () => {
+  const { page, leave } = await visitor(browser, {}, [/status of 409/]);
+  await signIn(page, "marta");
+  await page.goto(`${BASE}/documents`);
+  const dropped = await page.evaluateHandle(() => {
+    const data = new DataTransfer();
+    data.items.add(new File(["# Buoy log\n\nThe buoy off Cape Ostrel is painted in odd years.\n"], "buoy-log.md"));
+    return data;
+  });
+  await page.locator("#drop").dispatchEvent("drop", { dataTransfer: dropped });
+  assert.match(await page.locator("#chosen").innerText(), /buoy-log\.md/);
+  await page.locator("#chosen button").click();
+  assert.ok(await page.locator("#chosen").isHidden());
+
+  const folder = page.locator("#sources .job", { hasText: "docs" });
+  await folder.locator("button").click();
+  const job = page.locator("#jobs .job").first();
+  await job.locator(".state-done").waitFor({ timeout: PATIENCE });
+  assert.match(await job.innerText(), /60 unchanged/);
+
+  // Stopped at once, or through already: either way it ends, and is offered no more.
+  await folder.locator("button").click();
+  await page.locator("#jobs .job").first().locator('button[aria-label="Stop this work"]').click({ timeout: 5000 }).catch(() => {});
+  await page.locator("#jobs .job").first().locator(".state-interrupted, .state-done").waitFor({ timeout: PATIENCE });
+  assert.equal(await page.locator("#jobs button").count(), 0);
+  await leave();
+});
+
 test("a member is offered no uploads", async () => {
   const { page, leave } = await visitor(browser);
   await signIn(page, "ana");

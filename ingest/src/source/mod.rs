@@ -131,7 +131,7 @@ pub enum SourceError {
     },
     /// Its root is not there or cannot be listed.
     #[error(
-        "source `{name}`: folder `{path}` {reason}; nothing was deleted, check the path and that its disk is mounted"
+        "source `{name}`: folder `{path}` {reason}; nothing was deleted. Check the path and that its disk is mounted; if it is gone for good, `intramuros documents forget {name}` takes its documents out"
     )]
     Root {
         /// Name of the source.

@@ -171,7 +171,10 @@ async function look(id) {
   try {
     const job = await call("GET", `/api/v1/jobs/${id}`);
     watch(job);
-    if (job.state === "done") load();
+    if (job.state === "done") {
+      load();
+      loadSources();
+    }
   } catch (failure) {
     // A server that is starting again takes the job up where it was.
     if (failure.code === "network" || failure.code === "unavailable" || failure.code === "busy") lookIn(id, 3000);
@@ -183,10 +186,12 @@ function showJob(job) {
   const done = job.progress?.documents_done ?? 0;
   const total = job.progress?.documents_total ?? 0;
   const figures = job.report ? summary(job.report) : total ? t("progress", { done, total }) : "";
+  const open = job.state === "running" || job.state === "queued";
   const rows = [el("div", { class: "job-head" },
     el("span", { class: `state state-${job.state}` }, t(`job_${job.state}`)),
-    el("span", { class: "quiet" }, [job.source, job.queued_ms && longDate(job.queued_ms)].filter(Boolean).join(" · ")))];
-  if (job.state === "running" || job.state === "queued") {
+    el("span", { class: "quiet" }, [job.source, job.queued_ms && longDate(job.queued_ms)].filter(Boolean).join(" · ")),
+    open && iconButton("stop", t("cancel_job"), () => cancel(job)))];
+  if (open) {
     rows.push(el("progress", { max: total || 1, value: job.state === "queued" ? 0 : total ? done : null, "aria-label": t(`job_${job.state}`) }));
   }
   if (figures) rows.push(el("p", { class: "quiet" }, figures));
@@ -200,6 +205,44 @@ function summary(report) {
   return ["new", "changed", "deleted", "unchanged", "failed"]
     .filter((name) => Number.isInteger(report[name]) && report[name] > 0)
     .map((name) => count(`report_${name}`, report[name])).join(" · ");
+}
+
+async function cancel({ job_id: id }) {
+  try {
+    watch(await call("POST", `/api/v1/jobs/${id}/cancel`));
+    notice(t("cancelling"));
+  } catch (failure) {
+    notice(failure.words);
+  }
+}
+
+// Sources: what jobs bring the index in step with.
+
+async function loadSources() {
+  try {
+    const { sources } = await call("GET", "/api/v1/sources");
+    $("sources").replaceChildren(...sources.map(source));
+    $("sources-section").hidden = !sources.length;
+  } catch (failure) {
+    notice(failure.words);
+  }
+}
+
+function source({ name, documents, last_job: last }) {
+  const { indexed, failed } = documents;
+  const looked = last?.finished_ms && t("last_looked", { when: longDate(last.finished_ms) });
+  return el("li", { class: "job job-head" },
+    el("span", {}, el("span", { class: "path" }, name), el("span", { class: "quiet" }, ` · ${[count("documents", indexed), failed && count("report_failed", failed), looked].filter(Boolean).join(" · ")}`)),
+    el("button", { class: "button", type: "button", "aria-label": t("sync_of", { name }), onclick: () => sync(name) }, t("sync")));
+}
+
+async function sync(name) {
+  try {
+    watch(await call("POST", `/api/v1/sources/${encodeURIComponent(name)}/sync`));
+    $("jobs-section").scrollIntoView({ block: "nearest" });
+  } catch (failure) {
+    notice(failure.words);
+  }
 }
 
 async function recentJobs() {
@@ -229,4 +272,5 @@ if (isAdmin) {
   });
   $("upload").addEventListener("submit", upload);
   recentJobs();
+  loadSources();
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
 
-use crate::harness::Scratch;
+use super::harness::Scratch;
 
 /// A running server; it ends with its owner.
 pub struct Serving {
