@@ -77,13 +77,32 @@ pub struct Identity {
     pub role: Role,
     /// What they may read.
     pub caller: Caller,
+    proof: Proof,
+}
+
+/// What shows who somebody is, as it is stored.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// The hash of an API key.
+    Key(String),
+    /// The hash of a session's cookie.
+    Session(String),
 }
 
 impl Identity {
-    fn new(user: String, role: Role, groups: Vec<String>) -> Self {
+    fn new(user: String, role: Role, groups: Vec<String>, proof: Proof) -> Self {
         let own = std::iter::once(Principal::User(user.clone()));
         let caller = Caller::new(own.chain(groups.into_iter().map(Principal::Group)));
-        Self { user, role, caller }
+        Self { user, role, caller, proof }
+    }
+
+    /// The same person as they are now. Whoever has waited needs this before they read anything: meanwhile a group, the
+    /// key or the session may have been taken away.
+    pub async fn again(&self, state: &State) -> Result<Self, ApiError> {
+        match &self.proof {
+            Proof::Key(hash) => by_key_hash(state, hash).await,
+            Proof::Session(hash) => Ok(by_token_hash(state, hash).await?.identity),
+        }
     }
 
     /// The groups whose rights it has, in their order.
@@ -103,6 +122,16 @@ impl Identity {
 /// Somebody known with the role `admin`.
 #[derive(Clone, Debug)]
 pub struct Admin(pub Identity);
+
+impl Admin {
+    /// Refuses members.
+    pub fn of(identity: Identity) -> Result<Self, ApiError> {
+        match identity.role {
+            Role::Admin => Ok(Self(identity)),
+            Role::Member => Err(ApiError::Forbidden("only somebody with the role `admin` may do this")),
+        }
+    }
+}
 
 /// A signed-in browser.
 #[derive(Clone, Debug)]
@@ -155,11 +184,7 @@ impl FromRequestParts<Shared> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, ApiError> {
-        let identity = <Identity as FromRequestParts<Shared>>::from_request_parts(parts, server).await?;
-        match identity.role {
-            Role::Admin => Ok(Self(identity)),
-            Role::Member => Err(ApiError::Forbidden("only somebody with the role `admin` may do this")),
-        }
+        Self::of(<Identity as FromRequestParts<Shared>>::from_request_parts(parts, server).await?)
     }
 }
 
@@ -230,23 +255,30 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 async fn by_key(state: &State, key: &[u8]) -> Result<Identity, ApiError> {
     let key = std::str::from_utf8(key).ok().filter(|key| secret::is_key(key)).ok_or(ApiError::Unauthorized)?;
-    let record = state.key_by_hash(&secret::hash(key)).await?.ok_or(ApiError::Unauthorized)?;
+    by_key_hash(state, &secret::hash(key)).await
+}
+
+async fn by_key_hash(state: &State, hash: &str) -> Result<Identity, ApiError> {
+    let record = state.key_by_hash(hash).await?.ok_or(ApiError::Unauthorized)?;
     let groups = match record.groups {
         Some(groups) => groups,
         None => state.groups_of(&record.user).await?,
     };
-    Ok(Identity::new(record.user, record.role, groups))
+    Ok(Identity::new(record.user, record.role, groups, Proof::Key(hash.to_owned())))
 }
 
 async fn by_cookie(state: &State, value: &str) -> Result<Session, ApiError> {
-    let token_hash = secret::hash(value);
-    let record = state.session(&token_hash).await?.ok_or(ApiError::Unauthorized)?;
+    by_token_hash(state, &secret::hash(value)).await
+}
+
+async fn by_token_hash(state: &State, token_hash: &str) -> Result<Session, ApiError> {
+    let record = state.session(token_hash).await?.ok_or(ApiError::Unauthorized)?;
     let groups = state.groups_of(&record.user).await?;
     Ok(Session {
-        identity: Identity::new(record.user, record.role, groups),
+        identity: Identity::new(record.user, record.role, groups, Proof::Session(token_hash.to_owned())),
         csrf_token: record.csrf_token,
         expires_ms: record.expires_ms,
-        token_hash,
+        token_hash: token_hash.to_owned(),
     })
 }
 

@@ -1,8 +1,8 @@
 //! `POST /api/v1/ask`: one JSON document, or events while the answer is made.
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -11,14 +11,16 @@ use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::body::Body;
 use super::envelope::{RequestId, error_body};
-use super::{CancelOnDrop, Pass, Shared};
+use super::limits::send_within;
+use super::metrics::Ended;
+use super::{Admitted, CancelOnDrop, Shared};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::Identity;
@@ -89,127 +91,122 @@ pub async fn ask(
     let stream = request.stream || accepted.is_some_and(|accept| accept.starts_with("text/event-stream"));
     let mode = request.mode.unwrap_or(settings.answer.mode);
     let asked = Asked {
-        identity,
         ask: Ask { question: request.question, mode, seed: request.seed, max_tokens: None },
         conversation: request.conversation_id,
     };
-    let work = Work::begin(&server).await?;
+    let work = Work::begin(&server, &identity, id).await?;
     if stream {
-        return Ok(work.events(asked, move |heard| own_events(heard, &id)));
+        return Ok(work.events(asked, own_events));
     }
     Ok(Json(work.whole(asked).await?).into_response())
 }
 
-/// Who asks what, and where it is kept.
+/// What is asked, and where it is kept.
 pub struct Asked {
-    /// Who.
-    pub identity: Identity,
-    /// What.
+    /// The question.
     pub ask: Ask,
-    /// Their conversation, looked up already.
+    /// A conversation of who asks, looked up already.
     pub conversation: Option<Uuid>,
 }
 
 /// An answer's place in the queue, reached.
 pub struct Work {
     server: Shared,
-    pass: Pass,
-    deadline: Instant,
+    admitted: Admitted,
+    id: RequestId,
 }
 
 impl Work {
     /// Waits for a place.
-    pub async fn begin(server: &Shared) -> Result<Self, ApiError> {
-        let deadline = Instant::now() + Duration::from_secs(server.app().config().server.timeout_s);
-        let pass = tokio::time::timeout_at(deadline.into(), server.answers.enter()).await;
-        Ok(Self { server: server.clone(), pass: pass.map_err(|_| ApiError::TimedOut)??, deadline })
+    pub async fn begin(server: &Shared, identity: &Identity, id: RequestId) -> Result<Self, ApiError> {
+        Ok(Self { server: server.clone(), admitted: server.enter(&server.answers, identity).await?, id })
     }
 
     /// The whole answer. Dropping the future stops the work.
     pub async fn whole(self, asked: Asked) -> Result<AskResponse, ApiError> {
         let (_guard, cancelled) = CancelOnDrop::new();
-        let made = tokio::task::spawn_blocking(move || self.make(&asked, &cancelled, &mut |_| true));
+        let threads = self.server.threads.clone();
+        let made = threads.spawn(move || self.make(&asked, &cancelled, &mut |_| true));
         made.await.map_err(|panicked| ApiError::Internal(panicked.into()))?
     }
 
     /// Runs in a thread of its own; `hear` may block, and returns `false` when nobody listens any more.
-    pub fn make(
+    fn make(
         self,
         asked: &Asked,
         cancelled: &AtomicBool,
         hear: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
     ) -> Result<AskResponse, ApiError> {
-        let Self { server, pass, deadline } = self;
+        let Self { server, admitted: Admitted { pass, identity, deadline }, .. } = self;
         let _held = (pass, server.runner.asking());
         let app = server.app();
         let mut late = false;
-        let answer = app.ask(&asked.identity.caller, &asked.ask, &mut |event| {
+        let answer = app.ask(&identity.caller, &asked.ask, &mut |event| {
             late = late || Instant::now() > deadline;
             !late && !cancelled.load(Ordering::Relaxed) && hear(event)
         })?;
+        let abandoned = cancelled.load(Ordering::Relaxed);
+        server.metrics.answer(
+            &answer,
+            if late {
+                Ended::Late
+            } else if abandoned {
+                Ended::Abandoned
+            } else {
+                Ended::Whole
+            },
+        );
         if late {
             return Err(ApiError::TimedOut);
         }
-        let abandoned = cancelled.load(Ordering::Relaxed);
-        server.metrics.answer(&answer, abandoned);
         if abandoned {
             // Nobody was told of this answer, and it may be half of one.
             return Ok(AskResponse { answer, message_id: None });
         }
-        let message_id = keep(app, asked, &answer)?;
+        let message_id = keep(app, &identity, asked, &answer)?;
         Ok(AskResponse { answer, message_id })
     }
 
     /// The answer as events, in whatever form `shape` gives each piece.
-    pub fn events(self, asked: Asked, shape: impl Fn(Heard<'_>) -> Vec<Event> + Send + 'static) -> Response {
+    pub fn events(
+        self,
+        asked: Asked,
+        shape: impl Fn(Heard<'_>, &RequestId) -> Vec<Event> + Send + 'static,
+    ) -> Response {
         // A reader that falls behind holds up its own answer, and only for as long as a slow client may take.
         let (sender, receiver) = mpsc::channel::<Result<Event, Infallible>>(64);
-        tokio::task::spawn_blocking(move || {
-            let server = self.server.clone();
+        let threads = self.server.threads.clone();
+        threads.spawn(move || {
+            let (server, id) = (self.server.clone(), self.id.clone());
             let patience = Duration::from_secs(server.app().config().server.slow_client_s);
             let send = |heard: Heard<'_>| {
                 let mut sent = !sender.is_closed();
-                for event in shape(heard) {
-                    sent = sent && send_within(&sender, event, patience);
+                for event in shape(heard, &id) {
+                    sent = sent && send_within(&sender, Ok(event), patience);
                 }
                 sent
             };
             send(Heard::Begun);
             let left = AtomicBool::new(false);
-            let made = self.make(&asked, &left, &mut |event| {
+            let mut hear = |event: AnswerEvent<'_>| {
                 let heard = send(Heard::Event(event));
                 if !heard {
                     left.store(true, Ordering::Relaxed);
                 }
                 heard
-            });
-            match &made {
-                Ok(response) => send(Heard::Done(response)),
+            };
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(&asked, &left, &mut hear)));
+            match made.unwrap_or_else(|_| Err(ApiError::Internal(anyhow::anyhow!("an answer panicked")))) {
+                Ok(response) => send(Heard::Done(&response)),
                 Err(error) => {
                     if let Some(cause) = error.cause() {
-                        tracing::error!("an answer broke off: {cause:#}");
+                        tracing::error!(request_id = id.0, "an answer broke off: {cause:#}");
                     }
-                    send(Heard::Failed(error))
+                    send(Heard::Failed(&error))
                 }
             };
         });
         Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response()
-    }
-}
-
-/// Puts an event into a stream's queue; `false` if nobody takes it in time. Without the runtime's timers, which are gone
-/// before the last threads when the server ends.
-fn send_within(sender: &mpsc::Sender<Result<Event, Infallible>>, event: Event, patience: Duration) -> bool {
-    const LOOK_EVERY: Duration = Duration::from_millis(20);
-    let until = Instant::now() + patience;
-    let mut event = Ok(event);
-    loop {
-        match sender.try_send(event) {
-            Ok(()) => return true,
-            Err(TrySendError::Full(back)) if Instant::now() < until => event = back,
-            Err(_) => return false,
-        }
-        thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -239,9 +236,9 @@ fn own_events(heard: Heard<'_>, id: &RequestId) -> Vec<Event> {
 }
 
 /// Adds question and answer to the conversation, if there is one.
-fn keep(app: &App, asked: &Asked, answer: &Answer) -> Result<Option<Uuid>, ApiError> {
+fn keep(app: &App, identity: &Identity, asked: &Asked, answer: &Answer) -> Result<Option<Uuid>, ApiError> {
     let Some(conversation) = asked.conversation else { return Ok(None) };
-    let kept = app.state().add_message(&asked.identity.user, conversation, &asked.ask.question, answer);
+    let kept = app.state().add_message(&identity.user, conversation, &asked.ask.question, answer);
     // The conversation may have been deleted meanwhile.
     Ok(app.wait(kept)?)
 }

@@ -12,8 +12,8 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Shared;
 use super::upload::internal_io;
+use super::{Admitted, Shared};
 use crate::app::App;
 use crate::auth::{Admin, Identity};
 use crate::error::ApiError;
@@ -100,6 +100,7 @@ pub async fn list(
     }
     let after = query.after.as_deref().map(decode_cursor).transpose()?;
     let wanted = query.q.as_deref().map(folded).filter(|wanted| !wanted.is_empty());
+    let Admitted { pass: _pass, identity, .. } = server.enter(&server.lists, &identity).await?;
     let lister = Lister { state: server.app().state(), caller: &identity.caller, source: query.source.as_deref() };
     let mut documents = lister.collect(after, wanted.as_deref(), limit as usize + 1).await?;
     let more = documents.len() > limit as usize;
@@ -161,7 +162,7 @@ pub async fn delete(
     let (app, runner) = (server.app.clone(), server.runner.clone());
     let work = move || take_away(&app, &runner, &identity, id);
     // Goes through even if the client leaves.
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = server.threads.spawn(work).await;
     done.map_err(|panicked| ApiError::Internal(panicked.into()))??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -79,7 +79,7 @@ async fn look(server: &Shared) -> Readiness {
     let state = tokio::time::timeout(PATIENCE, server.app().state().ping()).await;
     let mut checks = vec![check("state", matches!(state, Ok(Ok(()))), "the state database does not answer")];
     let app = server.app.clone();
-    let blocking = tokio::task::spawn_blocking(move || {
+    let blocking = server.threads.spawn(move || {
         let models =
             app.embedder().is_ok() && (app.config().answer.mode == AnswerMode::Extract || app.generator().is_ok());
         let free = fs4::available_space(app.data_dir()).unwrap_or(0);

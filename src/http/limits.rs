@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::error::ApiError;
 
@@ -57,6 +60,45 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Puts a piece into a stream's queue; `false` if nobody takes it in time. Without the runtime's timers, which are gone
+/// before the last threads when the server ends.
+pub fn send_within<T>(sender: &mpsc::Sender<T>, mut piece: T, patience: Duration) -> bool {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let until = Instant::now() + patience;
+    loop {
+        match sender.try_send(piece) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(back)) if Instant::now() < until => piece = back,
+            Err(_) => return false,
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The least that is expected of a client in the long run, in bytes a second: a place is not held for hours.
+const LEAST_RATE: u64 = 16 << 10;
+
+/// How a transfer goes.
+pub struct Pace {
+    begun: Instant,
+    bytes: u64,
+    patience: Duration,
+}
+
+impl Pace {
+    /// It begins now; `patience` is how long nothing at all may come.
+    pub fn new(patience: Duration) -> Self {
+        Self { begun: Instant::now(), bytes: 0, patience }
+    }
+
+    /// Counts bytes; `false` once the whole is too slow.
+    pub fn holds(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes as u64;
+        let late = self.begun.elapsed().saturating_sub(self.patience);
+        self.bytes >= late.as_secs() * LEAST_RATE
     }
 }
 

@@ -52,6 +52,17 @@ struct Outcome {
     outcome: &'static str,
 }
 
+/// How far an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// To its end.
+    Whole,
+    /// Nobody waited for it.
+    Abandoned,
+    /// The time was up.
+    Late,
+}
+
 fn histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 15))
 }
@@ -71,7 +82,7 @@ impl Metrics {
         registry.register("prompt_tokens", "Tokens of prompts", prompt_tokens.clone());
         registry.register(
             "answers",
-            "Answers by outcome: written, quotes, abstained, abandoned",
+            "Answers by outcome: written, quotes, abstained, abandoned, late",
             Family::clone(&answers),
         );
         Self { registry, requests, seconds, waiting, completion_tokens, prompt_tokens, answers }
@@ -83,13 +94,14 @@ impl Metrics {
         self.seconds.get_or_create(&Route { route: route.to_owned() }).observe(took.as_secs_f64());
     }
 
-    /// Counts an answer, and one that nobody waited for to its end.
-    pub fn answer(&self, answer: &Answer, abandoned: bool) {
-        let outcome = match (answer.abstained, answer.mode) {
-            _ if abandoned => "abandoned",
-            (true, _) => "abstained",
-            (false, AnswerMode::Generate) => "written",
-            (false, AnswerMode::Extract) => "quotes",
+    /// Counts an answer, or what there was of it.
+    pub fn answer(&self, answer: &Answer, ended: Ended) {
+        let outcome = match (ended, answer.abstained, answer.mode) {
+            (Ended::Abandoned, ..) => "abandoned",
+            (Ended::Late, ..) => "late",
+            (Ended::Whole, true, _) => "abstained",
+            (Ended::Whole, false, AnswerMode::Generate) => "written",
+            (Ended::Whole, false, AnswerMode::Extract) => "quotes",
         };
         self.answers.get_or_create(&Outcome { outcome }).inc();
         self.prompt_tokens.inc_by(answer.usage.prompt_tokens as u64);
@@ -102,7 +114,15 @@ impl Metrics {
     responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
 pub async fn metrics(State(server): State<Shared>) -> Result<Response, ApiError> {
     let metrics = &server.metrics;
-    for (lane, gate) in [("search", &server.searches), ("answer", &server.answers)] {
+    let gates = [
+        ("search", &server.searches),
+        ("answer", &server.answers),
+        ("embedding", &server.embeddings),
+        ("list", &server.lists),
+        ("upload", &server.uploads),
+        ("original", &server.originals),
+    ];
+    for (lane, gate) in gates {
         metrics.waiting.get_or_create(&Lane { lane }).set(gate.waiting() as i64);
     }
     let mut text = String::new();

@@ -4,6 +4,8 @@
 //! beside the text. Requests are read leniently, as clients send much that has no meaning here (`temperature`, say);
 //! what would change the meaning of an answer and is not done is refused by name.
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::response::sse::Event;
@@ -15,10 +17,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Shared;
 use super::ask::{Asked, Heard, StreamEvent, Work};
 use super::body::Body;
 use super::envelope::{RequestId, error_body};
+use super::{Cancelled, Shared};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
 use crate::app::{App, embedder_entry};
 use crate::auth::Identity;
@@ -31,6 +33,8 @@ const WRITTEN: &str = "intramuros";
 const QUOTES: &str = "intramuros-extract";
 /// Texts of one request for embeddings.
 const MAX_INPUTS: usize = 256;
+/// Texts that are embedded before it is looked whether the client is still there.
+const INPUTS_AT_ONCE: usize = 16;
 
 /// A chat, in OpenAI's form.
 #[derive(Deserialize, ToSchema)]
@@ -166,13 +170,13 @@ pub async fn chat(
     answer::validate(&question, &server.app().config().answer)?;
     let ask =
         Ask { question, mode, seed: request.seed, max_tokens: request.max_completion_tokens.or(request.max_tokens) };
-    let asked = Asked { identity, ask, conversation: None };
+    let asked = Asked { ask, conversation: None };
     let chunk =
         Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
-    let work = Work::begin(&server).await?;
+    let work = Work::begin(&server, &identity, id).await?;
     if request.stream.unwrap_or(false) {
         let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
-        return Ok(work.events(asked, move |heard| chunk.events(heard, with_usage, &id)));
+        return Ok(work.events(asked, move |heard, id| chunk.events(heard, with_usage, id)));
     }
     let answer = work.whole(asked).await?.answer;
     let usage = ChatUsage::from(&answer);
@@ -339,7 +343,7 @@ pub struct EmbeddingUsage {
     responses((status = 200, body = Embeddings)))]
 pub async fn embeddings(
     State(server): State<Shared>,
-    _: Identity,
+    identity: Identity,
     Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<Embeddings>, ApiError> {
     if request.model != embedder_name(server.app())? {
@@ -353,8 +357,8 @@ pub async fn embeddings(
         return Err(ApiError::Invalid(format!("`input` holds {} texts and must hold 1 to {MAX_INPUTS}", texts.len())));
     }
     let (dimensions, kind, format) = (request.dimensions, request.input_type, request.encoding_format);
-    let work = move |app: &App| embed(app, &texts, dimensions, kind);
-    let (vectors, tokens) = server.blocking(&server.searches, work).await?;
+    let work = move |app: &App, _: &Identity, left: &Cancelled| embed(app, &texts, dimensions, kind, left);
+    let (vectors, tokens) = server.blocking(&server.embeddings, &identity, work).await?;
     let written = |vector: Vec<f32>| match format {
         EncodingFormat::Float => Vector::Float(vector),
         EncodingFormat::Base64 => {
@@ -373,6 +377,7 @@ fn embed(
     texts: &[String],
     dimensions: Option<usize>,
     kind: InputType,
+    left: &Cancelled,
 ) -> Result<(Vec<Vec<f32>>, usize), ApiError> {
     let embedder = app.embedder()?;
     if dimensions.is_some_and(|wanted| wanted != embedder.dimensions()) {
@@ -394,10 +399,20 @@ fn embed(
         tokens += own;
     }
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let vectors = match kind {
-        InputType::Passage => embedder.embed_passages(&texts)?,
-        InputType::Query => texts.iter().map(|text| embedder.embed_query(text)).collect::<Result<_, _>>()?,
-    };
+    let mut vectors = Vec::with_capacity(texts.len());
+    for some in texts.chunks(INPUTS_AT_ONCE) {
+        if left.load(Ordering::Relaxed) {
+            return Err(ApiError::TimedOut);
+        }
+        match kind {
+            InputType::Passage => vectors.extend(embedder.embed_passages(some)?),
+            InputType::Query => {
+                for text in some {
+                    vectors.push(embedder.embed_query(text)?);
+                }
+            }
+        }
+    }
     Ok((vectors, tokens))
 }
 

@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Shared;
 use super::documents::{UNKNOWN, parse};
+use super::limits::{Pace, send_within};
 use super::upload::internal_io;
+use super::{Admitted, Shared};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::error::ApiError;
@@ -44,19 +45,25 @@ pub async fn original(
     identity: Identity,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let original = server.app().state().original(&identity.caller, parse(&id)?).await?.ok_or(UNKNOWN)?;
-    let pass = server.originals.enter().await?;
+    let id = parse(&id)?;
+    let Admitted { pass, identity, .. } = server.enter(&server.originals, &identity).await?;
+    let original = server.app().state().original(&identity.caller, id).await?.ok_or(UNKNOWN)?;
     let name = original.path.rsplit('/').next().unwrap_or_default().to_owned();
     let expected = original.content_hash.clone();
     let app = server.app.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&app, &original)).await;
+    let opened = server.threads.spawn(move || open(&app, &original)).await;
     let (content, length) = opened.map_err(|panicked| ApiError::Internal(panicked.into()))??;
 
     let (sender, receiver) = mpsc::channel(2);
-    tokio::task::spawn_blocking(move || {
+    let threads = server.threads.clone();
+    threads.spawn(move || {
         let _pass = pass;
         let patience = Duration::from_secs(server.app().config().server.slow_client_s);
-        let mut send = |piece| server.app().wait(sender.send_timeout(piece, patience)).is_ok();
+        let mut pace = Pace::new(patience);
+        let mut send = |piece: io::Result<Bytes>| {
+            let bytes = piece.as_ref().map_or(0, Bytes::len);
+            send_within(&sender, piece, patience) && pace.holds(bytes)
+        };
         if let Err(error) = pour(content, length, &expected, &mut send) {
             send(Err(error));
         }

@@ -6,9 +6,10 @@ use intramuros_ingest::document::DocumentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Shared;
 use super::body::Body;
+use super::{Cancelled, Shared};
 use crate::answer;
+use crate::app::App;
 use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::retrieve::{Found, Retrieved};
@@ -78,8 +79,10 @@ pub async fn search(
     if !(1..=100).contains(&limit) {
         return Err(ApiError::Invalid(format!("`k` is {limit} and must lie between 1 and 100")));
     }
-    let work = move |app: &crate::app::App| Ok(app.retriever()?.search(&identity.caller, &request.question, limit)?);
-    let retrieved = server.blocking(&server.searches, work).await?;
+    let work = move |app: &App, identity: &Identity, _: &Cancelled| {
+        Ok(app.retriever()?.search(&identity.caller, &request.question, limit)?)
+    };
+    let retrieved = server.blocking(&server.searches, &identity, work).await?;
     Ok(Json(SearchResponse::from(&retrieved)))
 }
 

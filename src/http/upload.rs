@@ -17,9 +17,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::Shared;
 use super::documents::WakeOnDrop;
+use super::limits::Pace;
 use super::sources::JobView;
+use super::{Admitted, Shared};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{ApiError, DISK_FULL};
@@ -81,10 +82,12 @@ pub async fn upload(
     mut request: Request,
 ) -> Result<(StatusCode, Json<Uploaded>), ApiError> {
     let settings = &server.app().config().server;
-    let bounds = Bounds {
+    let patience = Duration::from_secs(settings.slow_client_s);
+    let mut bounds = Bounds {
         bytes: (settings.max_upload_mib as u64) << 20,
         mib: settings.max_upload_mib,
-        patience: Duration::from_secs(settings.slow_client_s),
+        patience,
+        pace: Pace::new(patience),
     };
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let announced: u64 = announced.unwrap_or(0);
@@ -98,7 +101,7 @@ pub async fn upload(
         }
         return Err(bounds.too_large());
     }
-    let _pass = server.uploads.enter().await?;
+    let Admitted { pass: _pass, identity, .. } = server.enter(&server.uploads, &identity).await?;
     let free = fs4::available_space(server.app().data_dir()).map_err(internal_io)?;
     if free < announced.saturating_add(ROOM) {
         let cause = anyhow::anyhow!("an upload of {announced} bytes, and {free} are free");
@@ -110,13 +113,15 @@ pub async fn upload(
         ApiError::Invalid("send the files as `multipart/form-data`, each as a part named `file`".to_owned())
     })?;
     let incoming = server.app().uploads().incoming().map_err(internal_io)?;
-    let (incoming, readers) = match receive(&mut multipart, incoming, &bounds).await {
+    let (incoming, readers) = match receive(&mut multipart, incoming, &mut bounds).await {
         Ok(received) => received,
         Err(refused) => {
             drain(&mut multipart).await;
             return Err(refused);
         }
     };
+    // It took a while: who sends this may not be who they were.
+    let Admin(identity) = Admin::of(identity.again(server.app().state()).await?)?;
     let documents = incoming
         .names()
         .iter()
@@ -124,7 +129,7 @@ pub async fn upload(
     let documents = documents.collect();
     let (app, runner) = (server.app.clone(), server.runner.clone());
     // Goes through even if the client leaves now.
-    let placed = tokio::task::spawn_blocking(move || place(&app, &runner, &incoming, &readers, &identity.user)).await;
+    let placed = server.threads.spawn(move || place(&app, &runner, &incoming, &readers, &identity.user)).await;
     let job = placed.map_err(|panicked| ApiError::Internal(panicked.into()))??;
     Ok((StatusCode::ACCEPTED, Json(Uploaded { job: JobView::new(&server, job), documents })))
 }
@@ -155,6 +160,8 @@ struct Bounds {
     mib: usize,
     /// How long the next piece may take.
     patience: Duration,
+    /// How it goes as a whole.
+    pace: Pace,
 }
 
 impl Bounds {
@@ -173,10 +180,10 @@ impl Bounds {
         ApiError::Invalid("the body ended early or is not valid `multipart/form-data`".to_owned())
     }
 
-    async fn chunk(&self, field: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
+    async fn chunk(&mut self, field: &mut Field<'_>) -> Result<Option<Bytes>, ApiError> {
         let chunk = timeout(self.patience, field.chunk()).await;
-        let chunk = chunk.map_err(|_| self.too_slow())?;
-        chunk.map_err(|error| self.refusal(&error))
+        let chunk = chunk.map_err(|_| self.too_slow())?.map_err(|error| self.refusal(&error))?;
+        if self.pace.holds(chunk.as_ref().map_or(0, Bytes::len)) { Ok(chunk) } else { Err(self.too_slow()) }
     }
 
     fn too_slow(&self) -> ApiError {
@@ -188,7 +195,7 @@ impl Bounds {
 async fn receive(
     multipart: &mut Multipart,
     mut incoming: Incoming,
-    bounds: &Bounds,
+    bounds: &mut Bounds,
 ) -> Result<(Incoming, Acl), ApiError> {
     let mut readers = None;
     let mut names = HashSet::new();
@@ -234,7 +241,7 @@ async fn receive(
     Ok((incoming, readers))
 }
 
-async fn read_readers(field: &mut Field<'_>, bounds: &Bounds) -> Result<Acl, ApiError> {
+async fn read_readers(field: &mut Field<'_>, bounds: &mut Bounds) -> Result<Acl, ApiError> {
     let mut text = Vec::new();
     while let Some(chunk) = bounds.chunk(field).await? {
         if text.len() + chunk.len() > MOST_READERS {
