@@ -28,7 +28,7 @@ pub mod secret;
 mod sign_in;
 mod throttle;
 
-pub use sign_in::{SignInError, SignIns, SignedIn, sign_in, sign_out};
+pub use sign_in::{Asked, SignInError, SignIns, SignedIn, sign_in, sign_out};
 
 /// The browser session's cookie.
 pub const COOKIE: &str = "intramuros_session";

@@ -1,6 +1,6 @@
 //! Where a browser's request comes from, and whether a cookie would come back.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::http::uri::{Authority, Scheme, Uri};
 use axum::http::{HeaderMap, HeaderName, header};
@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use crate::error::ApiError;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -38,6 +39,17 @@ pub fn keeps_secure_cookies(headers: &HeaderMap) -> bool {
     let over_tls = headers.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
     let page_over_tls = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     over_tls || page_over_tls || authority(headers, &header::HOST).is_some_and(|host| is_loopback(host.host()))
+}
+
+/// The client's address: the connection's own, or what a proxy on this machine says it passes on.
+pub fn client(headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let peer = peer?;
+    if !peer.is_loopback() {
+        return Some(peer);
+    }
+    // The last one was added by the proxy itself; those before it are the client's own words.
+    let last = headers.get_all(FORWARDED_FOR).into_iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    last.parse().ok().or(Some(peer))
 }
 
 fn authority(headers: &HeaderMap, name: &HeaderName) -> Option<Authority> {
@@ -71,6 +83,17 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_clients_address_is_the_connections_or_a_local_proxys_word() {
+        let (local, far) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 7]));
+        let forwarded = headers(&[("x-forwarded-for", "203.0.113.9, 198.51.100.4")]);
+        assert_eq!(client(&forwarded, Some(local)), Some(IpAddr::from([198, 51, 100, 4])));
+        assert_eq!(client(&forwarded, Some(far)), Some(far));
+        assert_eq!(client(&headers(&[("x-forwarded-for", "unknown")]), Some(local)), Some(local));
+        assert_eq!(client(&headers(&[]), Some(local)), None, "everybody behind a proxy that does not tell");
+        assert_eq!(client(&forwarded, None), None);
     }
 
     #[test]

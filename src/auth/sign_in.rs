@@ -1,11 +1,13 @@
 //! Signing in and out with a name and a password.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderValue};
+use axum_extra::extract::CookieJar;
 
 use super::password::{self, PasswordError, PasswordHash};
-use super::throttle::Throttle;
+use super::throttle::{Place, Throttle};
 use super::{COOKIE, Session, by_cookie, origin, secret};
 use crate::error::ApiError;
 use crate::http::{Gate, Server};
@@ -15,6 +17,10 @@ use crate::state::{State, now_ms};
 /// Passwords verified at a time, each some 20 ms of a core and 19 MiB, and those that may wait.
 const VERIFIED_AT_ONCE: usize = 2;
 const MOST_WAITING: usize = 64;
+
+/// The cookie by which a browser is known as one that somebody signed in with before.
+const DEVICE: &str = "intramuros_device";
+const DEVICE_LASTS_S: i64 = 365 * 24 * 3600;
 
 /// What keeps sign-ins in bounds; one for a server.
 pub struct SignIns {
@@ -29,8 +35,8 @@ pub struct SignIns {
 pub struct SignedIn {
     /// Who signed in, and the token for the pages.
     pub session: Session,
-    /// For `Set-Cookie`.
-    pub cookie: HeaderValue,
+    /// For `Set-Cookie`: the session, and on a new browser what it is known by next time.
+    pub cookies: Vec<HeaderValue>,
 }
 
 /// Why somebody is not signed in.
@@ -67,31 +73,30 @@ impl From<SignInError> for ApiError {
     }
 }
 
-/// Signs a person in with name and password, given the headers of their request.
+/// Signs a person in with name and password.
 ///
 /// A wrong name takes as long as a wrong password and says the same.
-pub async fn sign_in(
-    server: &Server,
-    headers: &HeaderMap,
-    name: &str,
-    password: &str,
-) -> Result<SignedIn, SignInError> {
+pub async fn sign_in(server: &Server, asked: &Asked<'_>) -> Result<SignedIn, SignInError> {
     let hours = server.app().config().server.session_hours;
-    let asked = Asked { headers, name, password };
-    server.sign_ins().try_password(server.app().state(), hours, &asked).await
+    server.sign_ins().try_password(server.app().state(), hours, asked).await
 }
 
 /// Ends a browser's session. What comes back is for `Set-Cookie` and takes the cookie away.
 pub async fn sign_out(server: &Server, session: &Session) -> Result<HeaderValue, ApiError> {
     server.app().state().end_session(&session.token_hash).await?;
-    Ok(cookie("", 0))
+    Ok(cookie(COOKIE, "", 0))
 }
 
 /// What somebody sends to be signed in.
-struct Asked<'a> {
-    headers: &'a HeaderMap,
-    name: &'a str,
-    password: &'a str,
+pub struct Asked<'a> {
+    /// Of the request.
+    pub headers: &'a HeaderMap,
+    /// The other end of the connection.
+    pub peer: Option<IpAddr>,
+    /// Who.
+    pub name: &'a str,
+    /// Proves it.
+    pub password: &'a str,
 }
 
 impl SignIns {
@@ -106,21 +111,29 @@ impl SignIns {
         if !origin::keeps_secure_cookies(asked.headers) {
             return Err(SignInError::PlainHttp);
         }
-        self.throttle
-            .admit(asked.name, Instant::now())
-            .map_err(|retry_after_s| SignInError::Throttled { retry_after_s })?;
+        let device = known_device(state, asked).await?;
+        let place = match &device {
+            Some(hash) => Place::Device(hash),
+            None => Place::Address(origin::client(asked.headers, asked.peer)),
+        };
+        let attempt = self.throttle.admit(asked.name, place, Instant::now());
+        let attempt = attempt.map_err(|retry_after_s| SignInError::Throttled { retry_after_s })?;
         let stored = state.password_hash(asked.name).await.map_err(ApiError::from)?;
         let known = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.of_nobody.clone());
         let right = self.verify(asked, hash.clone()).await?;
         let signed_in = if known && right { begin(state, hours, asked.name, &hash).await? } else { None };
         match signed_in {
-            Some(signed_in) => {
-                self.throttle.succeeded(asked.name);
+            Some(mut signed_in) => {
+                attempt.succeeded();
+                if device.is_none() {
+                    signed_in.cookies.push(remember_device(state, asked.name).await?);
+                }
                 tracing::info!(user = asked.name, "signed in");
                 Ok(signed_in)
             }
             None => {
+                attempt.failed();
                 // An unknown name may be a password in the wrong field.
                 tracing::warn!(user = if known { asked.name } else { "unknown" }, "a sign-in failed");
                 Err(SignInError::Wrong)
@@ -129,7 +142,7 @@ impl SignIns {
     }
 
     async fn verify(&self, asked: &Asked<'_>, hash: PasswordHash) -> Result<bool, ApiError> {
-        let pass = self.gate.enter().await.inspect_err(|_| self.throttle.withdrawn(asked.name))?;
+        let pass = self.gate.enter().await?;
         let password = asked.password.to_owned();
         let verified = tokio::task::spawn_blocking(move || {
             let _pass = pass;
@@ -155,11 +168,28 @@ async fn begin(state: &State, hours: u64, user: &str, hash: &PasswordHash) -> Re
     if !state.create_session(&session).await? {
         return Ok(None);
     }
-    Ok(Some(SignedIn { session: by_cookie(state, &value).await?, cookie: cookie(&value, seconds) }))
+    let cookies = vec![cookie(COOKIE, &value, seconds)];
+    Ok(Some(SignedIn { session: by_cookie(state, &value).await?, cookies }))
 }
 
-fn cookie(value: &str, seconds: i64) -> HeaderValue {
-    let text = format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
+/// The hash of the cookie of a browser that this person signed in with before.
+async fn known_device(state: &State, asked: &Asked<'_>) -> Result<Option<String>, ApiError> {
+    let Some(cookie) = CookieJar::from_headers(asked.headers).get(DEVICE).map(|cookie| secret::hash(cookie.value()))
+    else {
+        return Ok(None);
+    };
+    Ok(state.is_device(&cookie, asked.name).await?.then_some(cookie))
+}
+
+/// What makes this browser known as the person's own; reads nothing and signs nobody in.
+async fn remember_device(state: &State, user: &str) -> Result<HeaderValue, ApiError> {
+    let value = secret::random().map_err(|error| ApiError::Internal(error.into()))?;
+    state.remember_device(&secret::hash(&value), user).await?;
+    Ok(cookie(DEVICE, &value, DEVICE_LASTS_S))
+}
+
+fn cookie(name: &str, value: &str, seconds: i64) -> HeaderValue {
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
     HeaderValue::from_str(&text).expect("base64 and numbers fit into a header")
 }
 
@@ -190,7 +220,9 @@ mod tests {
     }
 
     async fn attempt(sign_ins: &SignIns, state: &State, name: &str, password: &str) -> Result<SignedIn, SignInError> {
-        sign_ins.try_password(state, 12, &Asked { headers: &from_host("localhost:8080"), name, password }).await
+        sign_ins
+            .try_password(state, 12, &Asked { headers: &from_host("localhost:8080"), peer: None, name, password })
+            .await
     }
 
     #[tokio::test]
@@ -198,7 +230,7 @@ mod tests {
         let (_directory, state, sign_ins) = opened().await;
         let signed_in = attempt(&sign_ins, &state, "ana", RIGHT).await.unwrap();
         assert_eq!((signed_in.session.identity.user.as_str(), signed_in.session.identity.role), ("ana", Role::Admin));
-        let text = signed_in.cookie.to_str().unwrap();
+        let text = signed_in.cookies[0].to_str().unwrap();
         for part in ["; HttpOnly", "; Secure", "; SameSite=Lax", "; Path=/", "; Max-Age=43200"] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
@@ -240,17 +272,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_browser_that_signed_in_before_is_not_kept_out_by_others() {
+        let (_directory, state, sign_ins) = opened().await;
+        let first = attempt(&sign_ins, &state, "ana", RIGHT).await.unwrap();
+        let device = first.cookies[1].to_str().unwrap();
+        assert!(device.starts_with("intramuros_device=") && device.contains("; HttpOnly; Secure"), "{device}");
+        let mut headers = from_host("localhost:8080");
+        headers.insert(header::COOKIE, device.split(';').next().unwrap().parse().unwrap());
+        let own = Asked { headers: &headers, peer: None, name: "ana", password: RIGHT };
+        while attempt(&sign_ins, &state, "ana", "not this one").await.is_err_and(|e| matches!(e, SignInError::Wrong)) {}
+        let again = sign_ins.try_password(&state, 12, &own).await.unwrap();
+        assert_eq!(again.cookies.len(), 1, "it is known already");
+
+        // It is nobody else's, and not hers any more once her password is another.
+        let others = Asked { headers: &headers, peer: None, name: "bot", password: RIGHT };
+        assert!(matches!(sign_ins.try_password(&state, 12, &others).await, Err(SignInError::Wrong)));
+        assert!(known_device(&state, &others).await.unwrap().is_none());
+        let password = Some(password::hash("ana", "four other words together").unwrap());
+        execute(&state, &AccountCommand::SetPassword { name: "ana".into(), password }).await.unwrap();
+        assert!(known_device(&state, &own).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
     async fn a_session_that_would_not_stick_is_refused_and_so_is_another_site() {
         let (_directory, state, sign_ins) = opened().await;
         let headers = from_host("rag.example");
-        let asked = Asked { headers: &headers, name: "ana", password: RIGHT };
+        let asked = Asked { headers: &headers, peer: None, name: "ana", password: RIGHT };
         let refused = sign_ins.try_password(&state, 12, &asked).await.unwrap_err();
         assert!(refused.to_string().contains("https"), "{refused}");
         assert_eq!(ApiError::from(refused).status().as_u16(), 400);
 
         let mut headers = from_host("localhost:8080");
         headers.insert(header::ORIGIN, HeaderValue::from_static("https://evil.example"));
-        let asked = Asked { headers: &headers, name: "ana", password: RIGHT };
+        let asked = Asked { headers: &headers, peer: None, name: "ana", password: RIGHT };
         let refused = ApiError::from(sign_ins.try_password(&state, 12, &asked).await.unwrap_err());
         assert_eq!(refused.status().as_u16(), 403);
     }

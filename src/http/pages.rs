@@ -16,7 +16,8 @@ use serde::Deserialize;
 use super::Shared;
 use super::body::in_time;
 use super::envelope::RequestId;
-use crate::auth::{self, Role, Session, SignInError};
+use super::serve::Peer;
+use crate::auth::{self, Asked, Role, Session, SignInError};
 use crate::error::ApiError;
 use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read, value};
 
@@ -174,6 +175,7 @@ struct Credentials {
 /// `POST /sign-in`. The session that the browser may still have does not matter: somebody signs in anew.
 async fn sign_in(State(server): State<Shared>, headers: HeaderMap, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let visit = match stranger(&mut parts).await {
         Ok(visit) => visit,
         Err(error) => return error.into_response(),
@@ -186,16 +188,26 @@ async fn sign_in(State(server): State<Shared>, headers: HeaderMap, request: Requ
         Err(slow) => return visit.refuse(slow),
     };
     let name = form.user.trim();
-    let (status, said) = match auth::sign_in(&server, &headers, name, &form.password).await {
+    let asked = Asked { headers: &headers, peer, name, password: &form.password };
+    let mut wait = None;
+    let (status, said) = match auth::sign_in(&server, &asked).await {
         Ok(signed_in) => {
             let mut response = see_other("/");
-            response.headers_mut().insert(header::SET_COOKIE, signed_in.cookie);
+            for cookie in signed_in.cookies {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
             return response;
         }
         Err(SignInError::Wrong) => (StatusCode::UNAUTHORIZED, visit.word("sign_in_wrong")),
         Err(SignInError::PlainHttp) => (StatusCode::BAD_REQUEST, visit.word("sign_in_plain")),
-        Err(SignInError::Throttled { retry_after_s }) => throttled(&visit, retry_after_s),
-        Err(SignInError::Other(ApiError::Busy { retry_after_s })) => throttled(&visit, retry_after_s),
+        Err(
+            SignInError::Throttled { retry_after_s: seconds }
+            | SignInError::Other(ApiError::Busy { retry_after_s: seconds }),
+        ) => {
+            wait = Some(seconds);
+            let said = visit.word("sign_in_busy").replace("{seconds}", &seconds.to_string());
+            (StatusCode::TOO_MANY_REQUESTS, said)
+        }
         Err(SignInError::Other(ApiError::Forbidden(_))) => (StatusCode::FORBIDDEN, visit.word("sign_in_elsewhere")),
         Err(SignInError::Other(error)) => {
             if let Some(cause) = error.cause() {
@@ -208,11 +220,10 @@ async fn sign_in(State(server): State<Shared>, headers: HeaderMap, request: Requ
     if response.status().is_success() {
         *response.status_mut() = status;
     }
+    if let Some(seconds) = wait {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
     response
-}
-
-fn throttled(visit: &Visit, seconds: u64) -> (StatusCode, String) {
-    (StatusCode::TOO_MANY_REQUESTS, visit.word("sign_in_busy").replace("{seconds}", &seconds.to_string()))
 }
 
 /// `/documents`: what one may read; for administrators uploads and jobs too.

@@ -1,14 +1,15 @@
 //! `/api/v1/session`: signing in and out of a browser, and who one is.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::body::Body;
-use crate::auth::{self, Known, Role};
+use super::serve::Peer;
+use crate::auth::{self, Asked, Known, Role};
 use crate::error::ApiError;
 
 /// Name and password.
@@ -54,12 +55,15 @@ impl From<Known> for Who {
     responses((status = 200, body = Who, headers(("Set-Cookie" = String, description = "The session, for this server only")))))]
 pub async fn begin(
     State(server): State<Shared>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     Body(request): Body<SignIn>,
-) -> Result<([(HeaderName, HeaderValue); 1], Json<Who>), ApiError> {
-    let signed_in = auth::sign_in(&server, &headers, &request.user, &request.password).await?;
-    let who = Known::Browser(signed_in.session).into();
-    Ok(([(header::SET_COOKIE, signed_in.cookie)], Json(who)))
+) -> Result<(HeaderMap, Json<Who>), ApiError> {
+    let peer = peer.map(|Extension(Peer(address))| address);
+    let asked = Asked { headers: &headers, peer, name: &request.user, password: &request.password };
+    let signed_in = auth::sign_in(&server, &asked).await?;
+    let cookies = signed_in.cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect();
+    Ok((cookies, Json(Known::Browser(signed_in.session).into())))
 }
 
 /// Who you are, by key or by session.

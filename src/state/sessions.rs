@@ -4,7 +4,7 @@ use super::{State, StateError, now_ms};
 use crate::auth::Role;
 use crate::auth::password::PasswordHash;
 
-/// Sessions that a user may have at a time; the one that ends first goes.
+/// Sessions, and browsers that are known, that a user may have at a time; the oldest goes.
 const MOST_OF_A_USER: i64 = 50;
 
 /// A session to be.
@@ -86,6 +86,38 @@ impl State {
     pub async fn end_sessions(&self, user: &str) -> Result<u64, StateError> {
         let done = sqlx::query("DELETE FROM sessions WHERE user_name = $1").bind(user).execute(&self.pool).await?;
         Ok(done.rows_affected())
+    }
+
+    /// Remembers a browser, by the hash of its cookie, as one that a user signed in with.
+    pub async fn remember_device(&self, hash: &str, user: &str) -> Result<(), StateError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "INSERT INTO devices (token_hash, user_name, created_ms) SELECT $1, name, $3 FROM users WHERE name = $2",
+        )
+        .bind(hash)
+        .bind(user)
+        .bind(now_ms())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM devices WHERE user_name = $1 AND token_hash NOT IN (
+                 SELECT token_hash FROM devices WHERE user_name = $1 ORDER BY created_ms DESC, rowid DESC LIMIT $2)",
+        )
+        .bind(user)
+        .bind(MOST_OF_A_USER)
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Whether a user signed in with this browser before and has had the same password since.
+    pub async fn is_device(&self, hash: &str, user: &str) -> Result<bool, StateError> {
+        let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM devices WHERE token_hash = $1 AND user_name = $2")
+            .bind(hash)
+            .bind(user)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.is_some())
     }
 
     /// Deletes what has expired, and returns how many.

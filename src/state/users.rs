@@ -108,6 +108,8 @@ impl State {
         }
         let ended =
             sqlx::query("DELETE FROM sessions WHERE user_name = $1").bind(name).execute(&mut *transaction).await?;
+        // Whoever knew the old one may have signed in with it.
+        sqlx::query("DELETE FROM devices WHERE user_name = $1").bind(name).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(Some(ended.rows_affected()))
     }
