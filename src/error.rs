@@ -146,6 +146,7 @@ impl From<StateError> for ApiError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::DiskFull => Self::Unavailable { message: DISK_FULL, cause: error.into() },
+            StateError::Busy => Self::Busy { retry_after_s: 5 },
             other => Self::Internal(other.into()),
         }
     }

@@ -157,9 +157,7 @@ pub enum AnswerError {
     #[error("the question is empty: ask in a sentence or a few words")]
     EmptyQuestion,
     /// It is too long.
-    #[error(
-        "the question has {characters} characters and may have {most}: ask a shorter one, or raise `answer.max_question_chars`"
-    )]
+    #[error("the question has {characters} characters and may have {most}: ask a shorter one")]
     LongQuestion {
         /// As given.
         characters: usize,

@@ -20,7 +20,7 @@ use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use super::limits::send_within;
 use super::metrics::Ended;
-use super::{Admitted, CancelOnDrop, Shared};
+use super::{Admitted, CancelOnDrop, Shared, links};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::Identity;
@@ -70,7 +70,10 @@ pub struct StreamEvent {
 /// With `stream` the events are `citation` (a citation, before the text that refers to it), `token` (`{"text"}`, a checked
 /// piece of the answer), then `done` (the whole answer) or `error` (`{"code","message","request_id"}`).
 #[utoipa::path(post, path = "/api/v1/ask", tag = "ask", request_body = AskRequest,
-    responses((status = 200, content((AskResponse = "application/json"), (StreamEvent = "text/event-stream")))))]
+    responses((status = 200, content((AskResponse = "application/json"), (StreamEvent = "text/event-stream"))),
+        (status = 404, description = "the conversation is not one of yours"),
+        (status = 409, description = "the conversation is full"),
+        (status = 504, description = "it took longer than the server allows")))]
 pub async fn ask(
     State(server): State<Shared>,
     Extension(id): Extension<RequestId>,
@@ -141,10 +144,17 @@ impl Work {
         let _held = (pass, server.runner.asking());
         let app = server.app();
         let mut late = false;
-        let answer = app.ask(&identity.caller, &asked.ask, &mut |event| {
+        let mut answer = app.ask(&identity.caller, &asked.ask, &mut |event| {
             late = late || Instant::now() > deadline;
-            !late && !cancelled.load(Ordering::Relaxed) && hear(event)
+            if late || cancelled.load(Ordering::Relaxed) {
+                return false;
+            }
+            match event {
+                AnswerEvent::Citation(citation) => hear(AnswerEvent::Citation(&links::of_citation(citation.clone()))),
+                other => hear(other),
+            }
         })?;
+        answer.citations = answer.citations.into_iter().map(links::of_citation).collect();
         let abandoned = cancelled.load(Ordering::Relaxed);
         server.metrics.answer(
             &answer,

@@ -124,7 +124,7 @@ pub async fn delete(
 
 /// Keeps what you think of one of your answers, in place of what you thought before.
 #[utoipa::path(post, path = "/api/v1/feedback", tag = "conversations", request_body = Feedback,
-    responses((status = 204)))]
+    responses((status = 204), (status = 404, description = "the answer is not one of yours")))]
 pub async fn rate(
     State(server): State<Shared>,
     identity: Identity,

@@ -13,7 +13,7 @@ use unicode_normalization::char::is_combining_mark;
 use utoipa::{IntoParams, ToSchema};
 
 use super::upload::internal_io;
-use super::{Admitted, Shared};
+use super::{Admitted, Shared, links};
 use crate::app::App;
 use crate::auth::{Admin, Identity};
 use crate::error::ApiError;
@@ -88,7 +88,7 @@ pub struct DocumentText {
 
 /// Lists the documents that you can read, by title.
 #[utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListQuery),
-    responses((status = 200, body = Documents)))]
+    responses((status = 200, body = Documents), (status = 504, description = "it took longer than the server allows")))]
 pub async fn list(
     State(server): State<Shared>,
     identity: Identity,
@@ -106,6 +106,7 @@ pub async fn list(
     let more = documents.len() > limit as usize;
     documents.truncate(limit as usize);
     let next = documents.last().filter(|_| more).map(encode_cursor);
+    let documents = documents.into_iter().map(links::of_record).collect();
     Ok(Json(Documents { documents, next }))
 }
 
@@ -118,7 +119,7 @@ pub async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<DocumentRecord>, ApiError> {
     let record = server.app().state().document(&identity.caller, parse(&id)?).await?;
-    Ok(Json(record.ok_or(UNKNOWN)?))
+    Ok(Json(links::of_record(record.ok_or(UNKNOWN)?)))
 }
 
 /// The extracted text of a document, which quotes and offsets refer to, or a part of it.
@@ -233,12 +234,12 @@ impl Lister<'_> {
         loop {
             let from = after.as_ref().map(|(title, id)| (title.as_str(), *id));
             let page = Page { after: from, source: self.source, limit };
-            let records = self.state.document_page(self.caller, &page).await?;
-            let was_last = records.len() < limit as usize;
-            after = records.last().map(|record| (record.title.clone(), record.document_id));
-            for record in records {
-                if wanted.is_none_or(|wanted| folded(&record.title).contains(wanted)) {
-                    found.push(record);
+            let titles = self.state.document_titles(self.caller, &page).await?;
+            let was_last = titles.len() < limit as usize;
+            for (title, id) in &titles {
+                if wanted.is_none_or(|wanted| folded(title).contains(wanted)) {
+                    // One that was taken away since is left out.
+                    found.extend(self.state.document(self.caller, *id).await?);
                 }
                 if found.len() == count {
                     return Ok(found);
@@ -247,6 +248,7 @@ impl Lister<'_> {
             if was_last {
                 return Ok(found);
             }
+            after = titles.into_iter().next_back();
         }
     }
 }

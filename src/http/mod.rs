@@ -20,6 +20,7 @@ mod documents;
 mod envelope;
 mod health;
 mod limits;
+mod links;
 mod metrics;
 mod openai;
 mod original;

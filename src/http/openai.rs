@@ -12,8 +12,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use intramuros_models::weights;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use super::{Cancelled, Shared};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
-use crate::app::{App, embedder_entry};
+use crate::app::{App, embedder_entry, generator_entry};
 use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::state::now_ms;
@@ -31,6 +32,7 @@ use crate::state::now_ms;
 const WRITTEN: &str = "intramuros";
 /// Exact quotes only.
 const QUOTES: &str = "intramuros-extract";
+const UNKNOWN_MODEL: ApiError = ApiError::NotFound("model, `GET /v1/models` lists them,");
 /// Texts of one request for embeddings.
 const MAX_INPUTS: usize = 256;
 /// Texts that are embedded before it is looked whether the client is still there.
@@ -53,7 +55,7 @@ pub struct ChatRequest {
     stream_options: Option<StreamOptions>,
     /// Draws the words at random with this seed; without one the likeliest are taken.
     #[serde(default)]
-    seed: Option<u64>,
+    seed: Option<i64>,
     /// The longest answer in tokens, at most what the server is configured for.
     #[serde(default)]
     max_tokens: Option<usize>,
@@ -62,7 +64,58 @@ pub struct ChatRequest {
     max_completion_tokens: Option<usize>,
     /// Only 1.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 1)]
     n: Option<u32>,
+    /// Only `{"type": "text"}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    response_format: Option<Value>,
+    /// None: there are no tools here.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    tools: Option<Value>,
+    /// None.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    functions: Option<Value>,
+    /// None: an answer ends where its last sentence does.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    stop: Option<Value>,
+    /// Only `false`.
+    #[serde(default)]
+    logprobs: Option<bool>,
+}
+
+impl ChatRequest {
+    /// What would change the meaning of an answer and is not done, with the reason.
+    fn not_done(&self) -> Option<&'static str> {
+        let is_empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        };
+        let given = |value: &Option<Value>| value.as_ref().is_some_and(|value| !is_empty(value));
+        let is_text = |format: &Value| is_empty(format) || format["type"] == "text";
+        if self.n.is_some_and(|n| n != 1) {
+            return Some("`n` must be 1: there is one answer to a question");
+        }
+        if self.response_format.as_ref().is_some_and(|format| !is_text(format)) {
+            return Some(
+                "`response_format` must be of the type `text`: answers are checked sentences with their citations",
+            );
+        }
+        if given(&self.tools) || given(&self.functions) {
+            return Some("`tools` and `functions` must be left out: answers come from the documents and call nothing");
+        }
+        if given(&self.stop) {
+            return Some("`stop` must be left out: an answer ends where its last checked sentence does");
+        }
+        self.logprobs
+            .filter(|wanted| *wanted)
+            .map(|_| "`logprobs` must be false: an answer is checked text, not tokens")
+    }
 }
 
 /// A message of a chat.
@@ -151,7 +204,8 @@ impl From<&Answer> for ChatUsage {
 
 /// Answers the last question of a chat from the documents that you can read.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
-    responses((status = 200, content((ChatCompletion = "application/json"), (StreamEvent = "text/event-stream")))))]
+    responses((status = 200, content((ChatCompletion = "application/json"), (StreamEvent = "text/event-stream"))),
+        (status = 404, description = "there is no such model"), (status = 504, description = "it took longer than the server allows")))]
 pub async fn chat(
     State(server): State<Shared>,
     Extension(id): Extension<RequestId>,
@@ -161,15 +215,19 @@ pub async fn chat(
     let mode = match request.model.as_str() {
         WRITTEN => AnswerMode::Generate,
         QUOTES => AnswerMode::Extract,
-        _ => return Err(ApiError::NotFound("model")),
+        _ => return Err(UNKNOWN_MODEL),
     };
-    if request.n.is_some_and(|n| n != 1) {
-        return Err(ApiError::Invalid("`n` must be 1: there is one answer to a question".into()));
+    if let Some(reason) = request.not_done() {
+        return Err(ApiError::Invalid(reason.to_owned()));
     }
     let question = question(&request.messages)?;
     answer::validate(&question, &server.app().config().answer)?;
-    let ask =
-        Ask { question, mode, seed: request.seed, max_tokens: request.max_completion_tokens.or(request.max_tokens) };
+    let ask = Ask {
+        question,
+        mode,
+        seed: request.seed.map(i64::cast_unsigned),
+        max_tokens: request.max_completion_tokens.or(request.max_tokens),
+    };
     let asked = Asked { ask, conversation: None };
     let chunk =
         Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
@@ -240,11 +298,11 @@ impl Chunk {
         }
     }
 
-    fn delta(&self, delta: serde_json::Value, finish_reason: Option<&str>) -> Event {
-        self.event(json!([{ "index": 0, "delta": delta, "finish_reason": finish_reason }]), serde_json::Value::Null)
+    fn delta(&self, delta: Value, finish_reason: Option<&str>) -> Event {
+        self.event(json!([{ "index": 0, "delta": delta, "finish_reason": finish_reason }]), Value::Null)
     }
 
-    fn event(&self, choices: serde_json::Value, usage: serde_json::Value) -> Event {
+    fn event(&self, choices: Value, usage: Value) -> Event {
         let Self { id, created, model } = self;
         let chunk = json!({
             "id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": choices, "usage": usage,
@@ -280,6 +338,19 @@ pub enum Input {
     One(String),
     /// Several.
     Many(Vec<String>),
+    /// Token ids, which another model's tokenizer made and which say nothing to this one: refused.
+    Tokens(Vec<TokenIds>),
+}
+
+/// Token ids of one text or of several.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only what they are is looked at")]
+pub enum TokenIds {
+    /// Of the one text.
+    Of(u64),
+    /// Of one of several.
+    List(Vec<u64>),
 }
 
 /// How a vector is written.
@@ -340,18 +411,26 @@ pub struct EmbeddingUsage {
 
 /// Embeds texts with the embedder of the index.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "openai", request_body = EmbeddingRequest,
-    responses((status = 200, body = Embeddings)))]
+    responses((status = 200, body = Embeddings), (status = 404, description = "there is no such model"),
+        (status = 504, description = "it took longer than the server allows")))]
 pub async fn embeddings(
     State(server): State<Shared>,
     identity: Identity,
     Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<Embeddings>, ApiError> {
     if request.model != embedder_name(server.app())? {
-        return Err(ApiError::NotFound("model"));
+        return Err(UNKNOWN_MODEL);
     }
     let texts = match request.input {
         Input::One(text) => vec![text],
         Input::Many(texts) => texts,
+        Input::Tokens(ids) => {
+            return Err(ApiError::Invalid(format!(
+                "`input` is token ids ({} of them), which belong to another model's tokenizer: send texts (LangChain: \
+                 `check_embedding_ctx_length=False`)",
+                ids.len()
+            )));
+        }
     };
     if texts.is_empty() || texts.len() > MAX_INPUTS {
         return Err(ApiError::Invalid(format!("`input` holds {} texts and must hold 1 to {MAX_INPUTS}", texts.len())));
@@ -443,13 +522,18 @@ pub async fn models(State(server): State<Shared>, _: Identity) -> Result<Json<Mo
     responses((status = 200, body = Model)))]
 pub async fn model(State(server): State<Shared>, _: Identity, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
     let found = all_models(server.app())?.into_iter().find(|model| model.id == id);
-    found.map(Json).ok_or(ApiError::NotFound("model"))
+    found.map(Json).ok_or(UNKNOWN_MODEL)
 }
 
 fn all_models(app: &App) -> Result<Vec<Model>, ApiError> {
     // Models have no date of their own here; clients only want a number.
     let model = |id: String| Model { id, object: "model", created: 0, owned_by: "intramuros" };
-    Ok([WRITTEN.to_owned(), QUOTES.to_owned(), embedder_name(app)?].map(model).into())
+    let mut names = vec![QUOTES.to_owned(), embedder_name(app)?];
+    let generator = generator_entry(app.config(), app.catalog())?;
+    if weights::locate(&app.config().models_dir(), generator).is_ok() {
+        names.insert(0, WRITTEN.to_owned());
+    }
+    Ok(names.into_iter().map(model).collect())
 }
 
 fn embedder_name(app: &App) -> Result<String, ApiError> {
@@ -460,7 +544,7 @@ fn embedder_name(app: &App) -> Result<String, ApiError> {
 mod tests {
     use super::*;
 
-    fn asked(messages: serde_json::Value) -> Result<String, ApiError> {
+    fn asked(messages: Value) -> Result<String, ApiError> {
         question(&serde_json::from_value::<Vec<ChatMessage>>(messages).unwrap())
     }
 

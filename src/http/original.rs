@@ -39,7 +39,9 @@ const PDF: &str = "default-src 'none'; object-src 'self'; style-src 'unsafe-inli
     params(("id" = uuid::Uuid, Path, description = "Its id")),
     responses((status = 200, description = "The file", content(
         (Vec<u8> = "application/pdf"), (String = "text/plain"), (Vec<u8> = "application/octet-stream"),
-        (Vec<u8> = "application/vnd.openxmlformats-officedocument.wordprocessingml.document")))))]
+        (Vec<u8> = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"))),
+        (status = 409, description = "the file is another than the one that was indexed"),
+        (status = 504, description = "it took longer than the server allows")))]
 pub async fn original(
     State(server): State<Shared>,
     identity: Identity,

@@ -13,10 +13,10 @@ use axum_extra::extract::CookieJar;
 use minijinja::{Value, context};
 use serde::Deserialize;
 
-use super::Shared;
 use super::body::in_time;
 use super::envelope::RequestId;
 use super::serve::Peer;
+use super::{Shared, links};
 use crate::auth::{self, Asked, Role, Session, SignInError};
 use crate::error::ApiError;
 use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read, value};
@@ -286,8 +286,7 @@ async fn reading(
         Some(cited) => format!("/documents/{id}?start={}&end={}&from={from}", cited.start, cited.end),
         None => format!("/documents/{id}?from={from}"),
     };
-    // Sources that are named by a folder of the server say little to readers.
-    let source = Some(record.source).filter(|source| !source.starts_with('/'));
+    let source = links::source(&record.source);
     let own = context! {
         here => "documents",
         document => context! {

@@ -20,7 +20,7 @@ use crate::web::{Pages, Reference};
 #[openapi(
     info(
         title = "Intramuros",
-        description = "Ask your company's documents, on your company's hardware. Every route but the health ones wants an API key \
+        description = "Ask your company's documents, on your company's hardware. What holds data wants an API key \
             (`Authorization: Bearer KEY`) or a signed-in browser, and returns only what its owner may read.",
         license(name = "MIT OR Apache-2.0")
     ),

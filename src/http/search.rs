@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::{Cancelled, Shared};
+use super::{Cancelled, Shared, links};
 use crate::answer;
 use crate::app::App;
 use crate::auth::Identity;
@@ -67,7 +67,7 @@ pub struct Hit {
 
 /// Finds passages in the documents that you can read.
 #[utoipa::path(post, path = "/api/v1/search", tag = "ask", request_body = SearchRequest,
-    responses((status = 200, body = SearchResponse)))]
+    responses((status = 200, body = SearchResponse), (status = 504, description = "it took longer than the server allows")))]
 pub async fn search(
     State(server): State<Shared>,
     identity: Identity,
@@ -83,7 +83,11 @@ pub async fn search(
         Ok(app.retriever()?.search(&identity.caller, &request.question, limit)?)
     };
     let retrieved = server.blocking(&server.searches, &identity, work).await?;
-    Ok(Json(SearchResponse::from(&retrieved)))
+    let mut response = SearchResponse::from(&retrieved);
+    for hit in &mut response.hits {
+        links::of_passage(&mut hit.uri, hit.document_id, hit.start, hit.end);
+    }
+    Ok(Json(response))
 }
 
 impl From<&Retrieved> for SearchResponse {

@@ -73,7 +73,8 @@ pub async fn who(known: Known) -> Json<Who> {
 }
 
 /// Signs out: the session ends. An API key has none and is revoked on the server's command line.
-#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204),
+    (status = 400, description = "an API key has no session")))]
 pub async fn end(
     State(server): State<Shared>,
     known: Known,

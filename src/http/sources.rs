@@ -149,7 +149,8 @@ pub async fn job(
 
 /// Takes a job out of the queue, or ends it at its next safe place; what it has done is kept.
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "documents",
-    params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 202, body = JobView)))]
+    params(("id" = uuid::Uuid, Path, description = "Its id")),
+    responses((status = 202, body = JobView), (status = 409, description = "the job has ended")))]
 pub async fn cancel(
     State(server): State<Shared>,
     _admin: Admin,

@@ -75,7 +75,7 @@ pub struct UploadedDocument {
 /// Uploads files. With the reply they are safe on the server's disk; the job makes them findable.
 #[utoipa::path(post, path = "/api/v1/documents", tag = "documents",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 202, body = Uploaded)))]
+    responses((status = 202, body = Uploaded), (status = 504, description = "it took longer than the server allows")))]
 pub async fn upload(
     State(server): State<Shared>,
     Admin(identity): Admin,

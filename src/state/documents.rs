@@ -111,8 +111,9 @@ fn record(caller: &Caller, row: Row) -> Result<DocumentRecord, StateError> {
     let (id, source, path, uri, title, language, page_starts, readers, state, reason, chunks, updated_ms) = row;
     let page_starts: Vec<usize> = from_json(&page_starts, "list of pages")?;
     let administrator = matches!(caller, Caller::LocalAdministrator);
+    let document_id = id.parse().map_err(|_| StateError::Corrupt { field: "document id" })?;
     Ok(DocumentRecord {
-        document_id: id.parse().map_err(|_| StateError::Corrupt { field: "document id" })?,
+        document_id,
         source,
         path,
         uri,
@@ -137,21 +138,31 @@ impl State {
         rows.into_iter().map(|row| record(caller, row)).collect()
     }
 
-    /// Some of the documents that the caller may read, by title and id.
-    pub async fn document_page(&self, caller: &Caller, page: &Page<'_>) -> Result<Vec<DocumentRecord>, StateError> {
-        let sql = visible(
-            "AND ($2 IS NULL OR d.source = $2) AND ($3 IS NULL OR d.title > $3 OR (d.title = $3 AND d.id > $4))
-             ORDER BY d.title, d.id LIMIT $5",
+    /// Titles and ids of some of the documents that the caller may read, in that order.
+    pub async fn document_titles(
+        &self,
+        caller: &Caller,
+        page: &Page<'_>,
+    ) -> Result<Vec<(String, DocumentId)>, StateError> {
+        let (title, id) = page.after.map_or(("", String::new()), |(title, id)| (title, id.to_string()));
+        // Compared as pairs, so that the index leads to the place.
+        let sql = format!(
+            "SELECT d.title, d.id FROM documents d
+             WHERE (d.title, d.id) > ($3, $4) AND ($2 IS NULL OR d.source = $2) AND {MAY_READ}
+             ORDER BY d.title, d.id LIMIT $5"
         );
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        let rows: Vec<(String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(principals(caller))
             .bind(page.source)
-            .bind(page.after.map(|(title, _)| title))
-            .bind(page.after.map(|(_, id)| id.to_string()))
+            .bind(title)
+            .bind(id)
             .bind(page.limit)
             .fetch_all(&self.pool)
             .await?;
-        rows.into_iter().map(|row| record(caller, row)).collect()
+        let place = |(title, id): (String, String)| {
+            Ok((title, id.parse().map_err(|_| StateError::Corrupt { field: "document id" })?))
+        };
+        rows.into_iter().map(place).collect()
     }
 
     /// One document; `None` if there is none with this id or the caller may not read it, which look the same.

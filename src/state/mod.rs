@@ -47,6 +47,9 @@ pub enum StateError {
         "no room to write the state database: free some space on the disk of the data directory and run the same command again, nothing acknowledged is lost"
     )]
     DiskFull,
+    /// Too many use it at once.
+    #[error("the state database is busy: try again in a few seconds")]
+    Busy,
     /// SQLite reports an error.
     #[error("the state database cannot be used: {0}")]
     Sql(sqlx::Error),
@@ -65,8 +68,12 @@ impl From<sqlx::Error> for StateError {
         // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where not even the log's index has room; see
         // https://www.sqlite.org/rescode.html
         let code = error.as_database_error().and_then(|error| error.code());
-        let full = code.is_some_and(|code| code == "13" || code == "4874");
-        if full { Self::DiskFull } else { Self::Sql(error) }
+        match code.as_deref() {
+            Some("13" | "4874") => Self::DiskFull,
+            Some("5") => Self::Busy,
+            _ if matches!(error, sqlx::Error::PoolTimedOut) => Self::Busy,
+            _ => Self::Sql(error),
+        }
     }
 }
 

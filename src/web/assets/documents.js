@@ -50,14 +50,9 @@ function item(record) {
   const state = record.state === "indexed" ? null : el("span", { class: `state state-${record.state}`, title: record.reason ?? "" }, t(`state_${record.state}`), " ");
   return el("div", { class: "item" },
     title,
-    el("span", { class: "path quiet", title: record.source }, state, place(record)),
+    el("span", { class: "path quiet" }, state, `${record.source} · ${record.path}`),
     el("span", { class: "facts" }, facts ? `${facts} · ` : "", changed),
     isAdmin && record.source === "uploads" && iconButton("trash", t("delete_title", { title: record.title }), () => remove(record)));
-}
-
-/** Sources that are named by a folder of the server say little to readers. */
-function place({ source, path }) {
-  return source.startsWith("/") ? path : `${source} · ${path}`;
 }
 
 async function remove(record) {
@@ -202,7 +197,7 @@ function showJob(job) {
 }
 
 function summary(report) {
-  return ["new", "changed", "deleted", "unchanged", "failed"]
+  return ["new", "changed", "moved", "rights", "deleted", "unchanged", "failed"]
     .filter((name) => Number.isInteger(report[name]) && report[name] > 0)
     .map((name) => count(`report_${name}`, report[name])).join(" · ");
 }
