@@ -72,8 +72,12 @@ pub async fn wrap(State(server): State<Shared>, mut request: Request, next: Next
 
     let response = next.run(request).await;
     let status = response.status();
-    let mut response =
-        if status.is_client_error() || status.is_server_error() { told(response, &id, openai).await } else { response };
+    let mut response = if status.is_client_error() || status.is_server_error() {
+        let most_kib = server.app().config().server.max_body_kib;
+        told(response, &id, openai, most_kib).await
+    } else {
+        response
+    };
     let took = started.elapsed();
     server.metrics.request(&route, status.as_u16(), took);
     tracing::info!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis() as u64);
@@ -87,7 +91,7 @@ pub async fn wrap(State(server): State<Shared>, mut request: Request, next: Next
 }
 
 /// Replaces the body of an error by the one shape, and logs what only the log may hold.
-async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
+async fn told(response: Response, id: &RequestId, openai: bool, most_kib: usize) -> Response {
     let status = response.status();
     let (mut parts, body) = response.into_parts();
     let is_page = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
@@ -101,6 +105,9 @@ async fn told(response: Response, id: &RequestId, openai: bool) -> Response {
     let message = match &error {
         Some(error) => error.to_string(),
         // What axum's own extractors refuse, they say in plain text.
+        None if status == StatusCode::PAYLOAD_TOO_LARGE => {
+            format!("the body may have {most_kib} KiB: send less at a time")
+        }
         None if status.is_client_error() => refusal(status, body).await,
         None => ApiError::Internal(anyhow::anyhow!("no cause")).to_string(),
     };
@@ -135,10 +142,26 @@ async fn refusal(status: StatusCode, body: Body) -> String {
     const MOST: usize = 4096;
     let text = to_bytes(body, MOST).await.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
     match text.filter(|text| !text.trim().is_empty()) {
-        Some(text) => text,
+        Some(text) => in_plain_words(&text),
         None if status == StatusCode::NOT_FOUND => "there is no such route; /openapi.json lists them".to_owned(),
+        None if status == StatusCode::METHOD_NOT_ALLOWED => {
+            "the route has no such method; `Allow` names those it has, /openapi.json says what they do".to_owned()
+        }
         None => status.canonical_reason().unwrap_or("the request was refused").to_lowercase(),
     }
+}
+
+/// What serde says of types, in words of JSON and not of this program.
+fn in_plain_words(text: &str) -> String {
+    let mut plain = text.replace("Failed to deserialize the JSON body into the target type: ", "");
+    for name in ["usize", "u64", "u32", "i64", "u8"] {
+        plain = plain.replace(&format!("expected {name}"), "expected a whole number");
+    }
+    if let Some((before, after)) = plain.split_once("expected struct ") {
+        let rest = after.trim_start_matches(|c: char| c.is_alphanumeric());
+        plain = format!("{before}expected an object{rest}");
+    }
+    plain.replace("invalid digit found in string", "it must be a whole number")
 }
 
 /// Turns a panic of a handler into an error; the panic itself stands in the log already.
@@ -258,4 +281,29 @@ pub fn describe(api: &mut OpenApi) {
     }
     let any = ["key", "session"].map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
     api.security = Some(any.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serde_says_becomes_plain() {
+        for (said, plain) in [
+            (
+                "Failed to deserialize the JSON body into the target type: k: invalid type: string \"3\", expected usize at line 1 column 9",
+                "k: invalid type: string \"3\", expected a whole number at line 1 column 9",
+            ),
+            (
+                "invalid type: integer `7`, expected struct AskRequest at line 1",
+                "invalid type: integer `7`, expected an object at line 1",
+            ),
+            (
+                "Failed to deserialize query string: limit: invalid digit found in string",
+                "Failed to deserialize query string: limit: it must be a whole number",
+            ),
+        ] {
+            assert_eq!(in_plain_words(said), plain);
+        }
+    }
 }

@@ -66,3 +66,37 @@ fn without_hub_and_index_the_error_says_how_to_import() {
     ]);
     assert!(!target.join(EMBEDDER).exists());
 }
+
+#[test]
+fn quotes_are_served_without_a_generator_and_what_is_missing_is_named() {
+    let scratch = Scratch::new();
+    scratch.write("leave.md", "# Leave\n\nEverybody has 25 days of annual leave.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    let key = scratch.key("ana", &[], "member");
+    let (stick, target) = (scratch.path().join("stick"), scratch.path().join("models"));
+    copy_installed(EMBEDDER, &stick.join("anything"));
+    let with_models = |command: &mut std::process::Command| {
+        command.env("INTRAMUROS_MODELS_DIR", &target);
+    };
+    let mut import = scratch.command(["models", "import", stick.to_str().unwrap()]);
+    with_models(&mut import);
+    Ran::from(import.output().unwrap()).assert_ok();
+
+    let mut serve = scratch.command(["serve", "--listen", "127.0.0.1:0"]);
+    with_models(&mut serve);
+    Ran::from(serve.output().unwrap()).assert_fails_with(&["SmolLM2", "is not installed", "models pull"]);
+
+    let server = scratch.serve_with(|command| {
+        with_models(command);
+        command.env("INTRAMUROS_ANSWER__MODE", "extract");
+    });
+    let question = serde_json::json!({ "question": "How many days of annual leave does everybody have?" });
+    assert!(server.post("/api/v1/ask", &key, &question).expect(200).body.contains("25 days"));
+    let models = server.get("/v1/models", &key).expect(200).json();
+    let names: Vec<&str> = models["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["intramuros-extract", EMBEDDER]);
+    let written = serde_json::json!({ "model": "intramuros", "messages": [{ "role": "user", "content": "Why?" }] });
+    server.post("/v1/chat/completions", &key, &written).expect(503);
+    server.get_unknown("/readyz").expect(200);
+    assert!(server.stop());
+}

@@ -80,6 +80,8 @@ load();
 // Uploads.
 
 let chosen = [];
+/** The job of the latest upload: what is said of it holds until it has ended. */
+let awaited = null;
 
 function choose(files) {
   const most = Number($("upload").dataset.maxMib) * 1024 * 1024;
@@ -93,16 +95,20 @@ function choose(files) {
 }
 
 function showChosen() {
-  const size = new Intl.NumberFormat(language, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 });
   $("chosen").replaceChildren(...chosen.map((file) => el("li", {},
     el("span", { class: "name" }, file.name),
-    el("span", { class: "quiet" }, size.format(Math.max(0.1, file.size / 1e6))),
+    el("span", { class: "quiet" }, size(file.size)),
     iconButton("close", t("take_away", { name: file.name }), () => {
       chosen = chosen.filter((other) => other !== file);
       showChosen();
     }))));
   $("chosen").hidden = !chosen.length;
   $("upload-go").disabled = !chosen.length;
+}
+
+function size(bytes) {
+  const [unit, factor] = bytes < 1e6 ? ["kilobyte", 1e3] : ["megabyte", 1e6];
+  return new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: 1 }).format(bytes / factor);
 }
 
 function say(text, bad = false) {
@@ -127,6 +133,7 @@ async function upload(event) {
       const { job } = await call("POST", "/api/v1/documents", { body });
       chosen = chosen.filter((other) => other !== file);
       sent += 1;
+      awaited = job.job_id;
       watch(job);
     } catch (failure) {
       showChosen();
@@ -166,6 +173,7 @@ async function look(id) {
   try {
     const job = await call("GET", `/api/v1/jobs/${id}`);
     watch(job);
+    if (job.job_id === awaited && job.finished_ms) say("");
     if (job.state === "done") {
       load();
       loadSources();
