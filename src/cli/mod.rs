@@ -1,7 +1,7 @@
 //! The command line: one file a command, and what they share in [`output`].
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -153,6 +153,7 @@ pub fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("INTRAMUROS_LOG").unwrap_or_else(|_| "warn".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
