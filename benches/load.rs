@@ -45,8 +45,12 @@ fn main() {
     for failure in figures.undocumented.iter().chain(&figures.broken).take(20) {
         println!("failure: {failure}");
     }
+    let half = figures.memory.iter().find(|(second, _)| *second >= figures.took / 2.0).map_or(0.0, |(_, mib)| *mib);
+    let end = figures.memory.last().map_or(0.0, |(_, mib)| *mib);
+    println!("{:+.1} % in the second half, with the documents that came in by then", 100.0 * (end / half - 1.0));
     let alive = serving.get_unknown("/healthz").status == 200;
     assert!(alive && figures.undocumented.is_empty() && figures.broken.is_empty(), "the server failed");
+    assert!(end < 1.1 * half, "its memory grows");
     assert!(serving.stop(), "the server did not end when it was asked to");
 }
 

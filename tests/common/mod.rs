@@ -2,6 +2,7 @@
 //! clients of it.
 #![allow(dead_code, reason = "no one of those who share it uses all of it")]
 
+pub mod browser;
 pub mod harness;
 pub mod load;
 pub mod serving;

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use intramuros_ingest::access::{Acl, Caller, Principal};
 use serde_json::{Value, json};
 
+use crate::common::browser::Browser;
 use crate::common::harness::{Scratch, samples};
 use crate::common::serving::{Reply, Serving};
+
+const PASSWORD: &str = "three words together";
 
 /// Somebody of no group, somebody of one, somebody of two.
 const PEOPLE: &[(&str, &[&str])] = &[("rosa", &[]), ("ana", &["legal"]), ("luis", &["finance", "hr"])];
@@ -105,6 +108,12 @@ fn every_sample_question_as_every_person_over_every_route_stays_inside_the_right
     let questions = questions();
     assert!(questions.len() >= 60 && documents.len() >= 45);
     let keys: Vec<String> = PEOPLE.iter().map(|(user, groups)| scratch.key(user, groups, "member")).collect();
+    for (user, groups) in PEOPLE {
+        scratch.run_with_input(&["user", "create", user, "--password-stdin"], PASSWORD).assert_ok();
+        for group in *groups {
+            scratch.run(["group", "add", group, user]).assert_ok();
+        }
+    }
     let server = scratch.serve();
 
     let mut own = BTreeMap::new();
@@ -189,7 +198,36 @@ fn person(
             assert_eq!(without_chance(&of(&document.id)), without_chance(&of(&nowhere)), "{user}, delete");
         }
     }
+    pages(server, user, caller, documents, &secrets);
     restricted_but_own
+}
+
+/// The same in a browser: what a page shows, and that documents of others look like none.
+fn pages(server: &Serving, user: &str, caller: &Caller, documents: &[Document], secrets: &Secrets) {
+    let mut browser = Browser::new(&server.base);
+    browser.sign_in(user, PASSWORD).expect(200);
+    for path in ["/", "/documents", "/api", "/api/v1/conversations", "/api/v1/documents?limit=200"] {
+        secrets.check(&browser.get(path).expect(200), &format!("{user}, {path} in a browser"));
+    }
+    for admins_only in ["/api/v1/sources", "/api/v1/jobs"] {
+        secrets.check(&browser.get(admins_only).expect(403), &format!("{user}, {admins_only}"));
+    }
+    let nowhere = uuid::Uuid::new_v4().to_string();
+    let page = |id: &str, place: &str| {
+        let reply = browser.get(&format!("/documents/{id}{place}"));
+        let number = reply.header("x-request-id").expect("its id").to_owned();
+        (reply.status, reply.body.replace(&number, "").replace(id, ""))
+    };
+    for document in documents {
+        for place in ["", "?start=0&end=20"] {
+            let (status, shown) = page(&document.id, place);
+            if caller.may_read(&document.readers) {
+                assert_eq!(status, 200, "{user}, {}", document.path);
+            } else {
+                assert_eq!((status, shown), page(&nowhere, place), "{user}, {}", document.path);
+            }
+        }
+    }
 }
 
 /// A reply without what differs between any two: its request id and the time.

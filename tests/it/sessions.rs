@@ -1,54 +1,9 @@
 //! Signing in over HTTP, and what stops working at once.
 
-use serde_json::{Value, json};
-use ureq::Agent;
+use serde_json::json;
 
+use crate::common::browser::Browser;
 use crate::common::harness::Scratch;
-use crate::common::serving::{Reply, reply};
-
-/// A browser as far as sessions go: it keeps its cookie and knows its token.
-struct Browser<'a> {
-    base: &'a str,
-    agent: Agent,
-    cookie: String,
-    token: String,
-}
-
-impl<'a> Browser<'a> {
-    fn new(base: &'a str) -> Self {
-        let agent = Agent::config_builder().http_status_as_error(false).build().into();
-        Self { base, agent, cookie: String::new(), token: String::new() }
-    }
-
-    fn sign_in(&mut self, user: &str, password: &str) -> Reply {
-        let request = self.agent.post(format!("{}/api/v1/session", self.base));
-        let came = reply(request.send_json(json!({ "user": user, "password": password })));
-        if came.status == 200 {
-            let set = came.header("set-cookie").expect("a cookie");
-            self.cookie = set.split(';').next().expect("its value").to_owned();
-            self.token = came.json()["csrf_token"].as_str().expect("a token").to_owned();
-        }
-        came
-    }
-
-    fn who(&self) -> Reply {
-        let request = self.agent.get(format!("{}/api/v1/session", self.base)).header("cookie", &self.cookie);
-        reply(request.call())
-    }
-
-    fn post(&self, path: &str, body: &Value, more: &[(&str, &str)]) -> Reply {
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("cookie", &self.cookie);
-        for (name, value) in more {
-            request = request.header(*name, *value);
-        }
-        reply(request.send_json(body))
-    }
-
-    fn sign_out(&self) -> Reply {
-        let request = self.agent.delete(format!("{}/api/v1/session", self.base));
-        reply(request.header("cookie", &self.cookie).header("x-csrf-token", &self.token).call())
-    }
-}
 
 #[test]
 fn a_person_signs_in_asks_and_signs_out() {

@@ -310,6 +310,44 @@ fn a_job_stops_with_the_server_goes_on_after_it_and_can_be_cancelled() {
 }
 
 #[test]
+fn killed_during_a_sync_the_job_goes_on_after_the_restart() {
+    let scratch = Scratch::new();
+    scratch.write("first.md", "# First\n\nThe first one.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    const FILES: usize = 40;
+    for number in 0..FILES {
+        let text: String =
+            (0..30).map(|line| format!("Rule {line} of chapter {number} holds everywhere.\n\n")).collect();
+        scratch.write(&format!("chapter-{number}.md"), format!("# Chapter {number}\n\n{text}"));
+    }
+    let key = scratch.key("lea", &[], "admin");
+    let mut server = scratch.serve();
+    let name = scratch.docs().canonicalize().unwrap().to_str().unwrap().replace('/', "%2F");
+    let job = server.post(&format!("/api/v1/sources/{name}/sync"), &key, &json!({})).expect(202).json();
+    let job = job["job_id"].as_str().unwrap().to_owned();
+    for killed in 0..3 {
+        loop {
+            let record = server.get(&format!("/api/v1/jobs/{job}"), &key).expect(200).json();
+            assert_ne!(record["state"], "done", "it ended before it could be killed: {record}");
+            // Each time at another place of the pass: listing, reading, in the middle of writing.
+            if killed == 0 || record["progress"]["documents_done"].as_u64().is_some_and(|done| done >= killed) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        server.kill();
+        server = scratch.serve();
+    }
+    let ended = server.finished(&job, &key);
+    assert_eq!((&ended["state"], &ended["report"]["failed"]), (&json!("done"), &json!(0)), "{ended}");
+    let listed = server.get("/api/v1/documents?limit=200", &key).expect(200).json();
+    assert_eq!(listed["documents"].as_array().unwrap().len(), FILES + 1);
+    assert!(server.stop());
+    assert_eq!(scratch.verified()["documents"], FILES + 1);
+    assert_eq!(scratch.ingest(&[])["unchanged"], FILES + 1);
+}
+
+#[test]
 fn only_administrators_see_sources_and_jobs_and_everybody_whether_it_is_well() {
     let scratch = Scratch::new();
     let (lea, ana) = (scratch.key("lea", &[], "admin"), scratch.key("ana", &[], "member"));
