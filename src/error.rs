@@ -4,6 +4,8 @@
 //! keeps its message; everything else gets a fixed text, and the cause goes to the log once, in [`crate::http::envelope`],
 //! which also writes the body `{code, message, request_id}`.
 
+use std::io;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use intramuros_models::ModelError;
@@ -154,6 +156,18 @@ impl From<StateError> for ApiError {
 
 /// What clients are told where the disk is full.
 pub const DISK_FULL: &str = "the server's disk is full; nothing acknowledged is lost";
+
+/// A failure of the server's own disk.
+impl From<io::Error> for ApiError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Unavailable { message: DISK_FULL, cause: error.into() }
+            }
+            _ => Self::Internal(error.into()),
+        }
+    }
+}
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {

@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use utoipa::{IntoParams, ToSchema};
 
-use super::upload::internal_io;
+use super::upload::settled;
 use super::{Admitted, Shared, links};
 use crate::app::App;
 use crate::auth::{Admin, Identity};
@@ -21,7 +21,6 @@ use crate::index;
 use crate::jobs::Runner;
 use crate::state::State as Database;
 use crate::state::documents::{DocumentRecord, Page};
-use crate::state::jobs::JobRequest;
 use crate::uploads;
 
 pub(super) const UNKNOWN: ApiError = ApiError::NotFound("document");
@@ -168,14 +167,13 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Deletes an uploaded document. The order makes a crash at any moment harmless: there is a job before anything changes,
-/// which settles whatever the files say after the crash; nobody reads the document before its file goes.
+/// Deletes an uploaded document; nobody reads it any more before its file goes.
 fn take_away(app: &App, runner: &Runner, identity: &Identity, id: DocumentId) -> Result<(), ApiError> {
     let uploads = app.uploads();
     let exclusive = uploads.exclusive();
     let record = app.wait(app.state().document(&identity.caller, id))?;
     // What waits to be indexed, or could not be, is in no list; its own readers may delete it all the same.
-    let stored = uploads.find(id).map_err(internal_io)?;
+    let stored = uploads.find(id)?;
     let is_theirs = stored.as_ref().is_some_and(|stored| identity.caller.may_read(&stored.readers));
     match &record {
         None if !is_theirs => return Err(UNKNOWN),
@@ -187,26 +185,14 @@ fn take_away(app: &App, runner: &Runner, identity: &Identity, id: DocumentId) ->
         }
         _ => {}
     }
-    let queue = || app.wait(app.state().enqueue_sync(uploads::SOURCE, JobRequest::default(), &identity.user));
-    let _woken = WakeOnDrop(runner);
-    queue()?;
-    let lowered = index::narrow(app, id, &Acl::nobody())?;
-    if let Some(stored) = &stored {
-        uploads.remove(&exclusive, &stored.name).map_err(internal_io)?;
-    }
-    drop(lowered);
-    // The first one may have begun before the file went.
-    queue()?;
+    settled(app, runner, identity, || {
+        let _lowered = index::narrow(app, id, &Acl::nobody())?;
+        if let Some(stored) = &stored {
+            uploads.remove(&exclusive, &stored.place)?;
+        }
+        Ok(())
+    })?;
     Ok(())
-}
-
-/// Makes the runner look at the queue, whatever happens after a job was put there.
-pub(super) struct WakeOnDrop<'a>(pub &'a Runner);
-
-impl Drop for WakeOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.wake();
-    }
 }
 
 /// An id in a path. One that cannot be any answers like one that nothing has.

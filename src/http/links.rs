@@ -5,6 +5,7 @@ use intramuros_ingest::document::DocumentId;
 
 use crate::answer::Citation;
 use crate::state::documents::DocumentRecord;
+use crate::uploads;
 
 /// Where a passage is read, with its place marked.
 pub fn of_passage(uri: &mut String, id: DocumentId, start: usize, end: usize) {
@@ -26,7 +27,16 @@ pub fn of_record(mut record: DocumentRecord) -> DocumentRecord {
         record.uri = format!("/documents/{}", record.document_id);
     }
     record.source = source(&record.source).to_owned();
+    record.path = path(&record.source, record.path);
     record
+}
+
+/// Where a document stands in its source, as people know it: an upload has a folder of its own, which says nothing.
+pub fn path(source: &str, path: String) -> String {
+    match path.split_once('/') {
+        Some((_, name)) if source == uploads::SOURCE => name.to_owned(),
+        _ => path,
+    }
 }
 
 /// A source that was ingested by its path is called by it; the last part of that says enough.

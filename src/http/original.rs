@@ -15,7 +15,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::documents::{UNKNOWN, parse};
 use super::limits::{Pace, send_within};
-use super::upload::internal_io;
 use super::{Admitted, Shared};
 use crate::app::App;
 use crate::auth::Identity;
@@ -97,11 +96,11 @@ fn open(app: &App, original: &Original) -> Result<(Box<dyn Content>, u64), ApiEr
         Err(ReadError::Io(_) | ReadError::TooLarge { .. }) => return Err(changed()),
     };
     let mut digest = Sha256::new();
-    let length = io::copy(&mut content, &mut digest).map_err(internal_io)?;
+    let length = io::copy(&mut content, &mut digest)?;
     if hash(digest) != original.content_hash {
         return Err(changed());
     }
-    content.seek(SeekFrom::Start(0)).map_err(internal_io)?;
+    content.seek(SeekFrom::Start(0))?;
     Ok((content, length))
 }
 

@@ -290,7 +290,7 @@ async fn reading(
     let own = context! {
         here => "documents",
         document => context! {
-            title => record.title, source => source, path => record.path, language => record.language,
+            title => record.title, source => source, path => links::path(source, record.path.clone()), language => record.language,
             original => original,
         },
         cited => cited.map(|_| context! { page => page }),

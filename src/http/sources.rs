@@ -1,5 +1,6 @@
 //! `/api/v1/sources` and `/api/v1/jobs`: for administrators, where documents come from and how far it is.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::Json;
@@ -11,13 +12,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::Body;
 use super::{Server, Shared};
-use crate::auth::Admin;
+use crate::auth::{Admin, Identity};
 use crate::error::ApiError;
 use crate::index::sources;
 use crate::jobs::JobProgress;
 use crate::state::jobs::{JobRecord, JobRequest};
 use crate::state::ledger::Counts;
 
+/// Files that one job names.
+const MOST_NAMED: usize = 100;
 const UNKNOWN_JOB: ApiError = ApiError::NotFound("job");
 
 /// A job, and how far it is.
@@ -27,15 +30,53 @@ pub struct JobView {
     record: JobRecord,
     /// While it runs.
     progress: Option<JobProgress>,
+    /// Failed and skipped files, and warnings, that the report counts and does not name: in a list all of them; in one job
+    /// those of documents that you may not read, and what comes after the first 100.
+    unnamed: usize,
 }
 
 impl JobView {
-    /// The record with its progress, if it is the running one.
-    pub fn new(server: &Server, record: JobRecord) -> Self {
+    /// The figures alone.
+    pub fn brief(server: &Server, record: JobRecord) -> Self {
+        Self::named(server, record, |_| false)
+    }
+
+    /// With the names of files that the caller may read. What else a pass has to say is about files, too, and is for the
+    /// local administrator.
+    async fn whole(server: &Server, identity: &Identity, record: JobRecord) -> Result<Self, ApiError> {
+        let mut known = HashSet::new();
+        for path in listed(&record).into_iter().take(MOST_NAMED) {
+            if server.app().state().may_know(&identity.caller, &record.source, &path).await? {
+                known.insert(path);
+            }
+        }
+        Ok(Self::named(server, record, |path| known.contains(path)))
+    }
+
+    fn named(server: &Server, mut record: JobRecord, may_know: impl Fn(&str) -> bool) -> Self {
         // One that has begun since its record was read is shown as the record says.
         let progress = if record.state == "running" { server.runner.progress(&record.job_id) } else { None };
-        Self { record, progress }
+        let mut unnamed = 0;
+        if let Some(report) = record.report.as_mut().and_then(serde_json::Value::as_object_mut) {
+            for list in ["failures", "skips", "warnings"] {
+                let Some(items) = report.get_mut(list).and_then(serde_json::Value::as_array_mut) else { continue };
+                let before = items.len();
+                items.retain(|item| item["path"].as_str().is_some_and(&may_know));
+                unnamed += before - items.len();
+            }
+        }
+        Self { record, progress, unnamed }
     }
+}
+
+/// The paths that a job's report names.
+fn listed(record: &JobRecord) -> Vec<String> {
+    let mut paths = Vec::new();
+    for list in ["failures", "skips"] {
+        let items = record.report.as_ref().and_then(|report| report[list].as_array());
+        paths.extend(items.into_iter().flatten().filter_map(|item| item["path"].as_str().map(str::to_owned)));
+    }
+    paths
 }
 
 /// Sources, those of the configuration first.
@@ -90,7 +131,7 @@ pub async fn list(State(server): State<Shared>, _admin: Admin) -> Result<Json<So
     let counts = state.document_counts().await?;
     let mut views = Vec::new();
     for info in sources::infos(server.app()).await? {
-        let last_job = state.last_job(&info.name).await?.map(|job| JobView::new(&server, job));
+        let last_job = state.last_job(&info.name).await?.map(|job| JobView::brief(&server, job));
         let documents = counts.get(&info.name).copied().unwrap_or_default();
         views.push(SourceView { name: info.name, kind: info.kind, readers: info.readers, documents, last_job });
     }
@@ -115,7 +156,7 @@ pub async fn sync(
     let request = JobRequest { allow_empty };
     let job = server.app().state().enqueue_sync(&name, request, &identity.user).await?;
     server.runner.wake();
-    Ok((StatusCode::ACCEPTED, Json(JobView::new(&server, job))))
+    Ok((StatusCode::ACCEPTED, Json(JobView::brief(&server, job))))
 }
 
 /// Lists jobs, newest first.
@@ -131,7 +172,7 @@ pub async fn jobs(
         return Err(ApiError::Invalid(format!("`limit` is {limit} and must lie between 1 and 200")));
     }
     let records = server.app().state().jobs(limit).await?;
-    let jobs = records.into_iter().map(|record| JobView::new(&server, record)).collect();
+    let jobs = records.into_iter().map(|record| JobView::brief(&server, record)).collect();
     Ok(Json(Jobs { jobs }))
 }
 
@@ -140,11 +181,11 @@ pub async fn jobs(
     params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 200, body = JobView)))]
 pub async fn job(
     State(server): State<Shared>,
-    _admin: Admin,
+    Admin(identity): Admin,
     Path(id): Path<String>,
 ) -> Result<Json<JobView>, ApiError> {
     let record = server.app().state().job(&id).await?.ok_or(UNKNOWN_JOB)?;
-    Ok(Json(JobView::new(&server, record)))
+    Ok(Json(JobView::whole(&server, &identity, record).await?))
 }
 
 /// Takes a job out of the queue, or ends it at its next safe place; what it has done is kept.
@@ -167,7 +208,7 @@ pub async fn cancel(
         };
         if done {
             let record = state.job(&id).await?.ok_or(UNKNOWN_JOB)?;
-            return Ok((StatusCode::ACCEPTED, Json(JobView::new(&server, record))));
+            return Ok((StatusCode::ACCEPTED, Json(JobView::brief(&server, record))));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -1,7 +1,6 @@
 //! `POST /api/v1/documents`: files to disk as they come in, all of them documents or none.
 
 use std::collections::HashSet;
-use std::io;
 use std::time::Duration;
 
 use axum::Json;
@@ -17,17 +16,16 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::documents::WakeOnDrop;
 use super::limits::Pace;
 use super::sources::JobView;
 use super::{Admitted, Shared};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Identity};
 use crate::error::{ApiError, DISK_FULL};
 use crate::index;
 use crate::jobs::Runner;
 use crate::state::jobs::{JobRecord, JobRequest};
-use crate::uploads::{self, Incoming, Uploads};
+use crate::uploads::{self, Incoming, Place};
 
 /// What multipart adds to the files: boundaries, headers and the readers.
 const OVERHEAD: usize = 1 << 20;
@@ -68,7 +66,7 @@ pub struct UploadedDocument {
     /// Its id, known once the job is through.
     #[schema(value_type = uuid::Uuid)]
     document_id: DocumentId,
-    /// Where it stands in the source `uploads`.
+    /// Its file name.
     path: String,
 }
 
@@ -102,7 +100,7 @@ pub async fn upload(
         return Err(bounds.too_large());
     }
     let Admitted { pass: _pass, identity, .. } = server.enter(&server.uploads, &identity).await?;
-    let free = fs4::available_space(server.app().data_dir()).map_err(internal_io)?;
+    let free = fs4::available_space(server.app().data_dir())?;
     if free < announced.saturating_add(ROOM) {
         let cause = anyhow::anyhow!("an upload of {announced} bytes, and {free} are free");
         return Err(ApiError::Unavailable { message: DISK_FULL, cause });
@@ -112,7 +110,7 @@ pub async fn upload(
     let mut multipart = multipart.map_err(|_| {
         ApiError::Invalid("send the files as `multipart/form-data`, each as a part named `file`".to_owned())
     })?;
-    let incoming = server.app().uploads().incoming().map_err(internal_io)?;
+    let incoming = server.app().uploads().incoming()?;
     let (incoming, readers) = match receive(&mut multipart, incoming, &mut bounds).await {
         Ok(received) => received,
         Err(refused) => {
@@ -122,35 +120,62 @@ pub async fn upload(
     };
     // It took a while: who sends this may not be who they were.
     let Admin(identity) = Admin::of(identity.again(server.app().state()).await?)?;
-    let documents = incoming
-        .names()
-        .iter()
-        .map(|name| UploadedDocument { document_id: Uploads::id_of(name), path: Uploads::path_of(name) });
-    let documents = documents.collect();
     let (app, runner) = (server.app.clone(), server.runner.clone());
     // Goes through even if the client leaves now.
-    let placed = server.threads.spawn(move || place(&app, &runner, &incoming, &readers, &identity.user)).await;
-    let job = placed.map_err(|panicked| ApiError::Internal(panicked.into()))??;
-    Ok((StatusCode::ACCEPTED, Json(Uploaded { job: JobView::new(&server, job), documents })))
+    let placed = server.threads.spawn(move || place(&app, &runner, &incoming, &readers, &identity)).await;
+    let (job, places) = placed.map_err(|panicked| ApiError::Internal(panicked.into()))??;
+    let documents = places
+        .iter()
+        .map(|place| UploadedDocument { document_id: place.id(), path: place.name().to_owned() })
+        .collect();
+    Ok((StatusCode::ACCEPTED, Json(Uploaded { job: JobView::brief(&server, job), documents })))
 }
 
-/// Makes the files documents. The order makes a crash at any moment harmless: the files are safe before the job is, and
-/// the job is before anybody is told; before a former version's readers lose it, a job is there to settle what a crash
-/// in between leaves.
-fn place(app: &App, runner: &Runner, incoming: &Incoming, readers: &Acl, user: &str) -> Result<JobRecord, ApiError> {
+/// Makes the files documents; nobody reads a former version for longer than the new one says.
+fn place(
+    app: &App,
+    runner: &Runner,
+    incoming: &Incoming,
+    readers: &Acl,
+    identity: &Identity,
+) -> Result<(JobRecord, Vec<Place>), ApiError> {
     let uploads = app.uploads();
     let exclusive = uploads.exclusive();
-    let queue = || app.wait(app.state().enqueue_sync(uploads::SOURCE, JobRequest::default(), user));
+    let place = |name: &String| uploads.place_for(&exclusive, name, readers, &identity.caller);
+    let places: Vec<Place> = incoming.names().iter().map(place).collect::<Result<_, _>>()?;
+    let job = settled(app, runner, identity, || {
+        let mut lowered = Vec::with_capacity(places.len());
+        for place in &places {
+            lowered.push(index::narrow(app, place.id(), readers)?);
+        }
+        Ok(incoming.place(uploads, &exclusive, &places, readers)?)
+    })?;
+    Ok((job, places))
+}
+
+/// Changes uploaded files between two requests for a job, so that a crash or a failure at any moment is harmless: the
+/// first settles whatever the files say then, and as it may have begun before they changed, the second does for what did.
+pub(super) fn settled(
+    app: &App,
+    runner: &Runner,
+    identity: &Identity,
+    change: impl FnOnce() -> Result<(), ApiError>,
+) -> Result<JobRecord, ApiError> {
+    let queue = || app.wait(app.state().enqueue_sync(uploads::SOURCE, JobRequest::default(), &identity.user));
     let _woken = WakeOnDrop(runner);
     queue()?;
-    let mut lowered = Vec::with_capacity(incoming.names().len());
-    for name in incoming.names() {
-        lowered.push(index::narrow(app, Uploads::id_of(name), readers)?);
+    let changed = change();
+    let job = queue()?;
+    changed.map(|()| job)
+}
+
+/// Makes the runner look at the queue, whatever happens after a job was put there.
+struct WakeOnDrop<'a>(&'a Runner);
+
+impl Drop for WakeOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.wake();
     }
-    incoming.place(uploads, &exclusive, readers).map_err(internal_io)?;
-    drop(lowered);
-    // The first one may have begun before the files were there.
-    Ok(queue()?)
 }
 
 struct Bounds {
@@ -215,19 +240,19 @@ async fn receive(
                 if names.len() > MOST_FILES {
                     return Err(ApiError::Invalid(format!("an upload may have {MOST_FILES} files")));
                 }
-                let path = incoming.add(&name).map_err(internal_io)?;
-                let mut file = File::create_new(path).await.map_err(internal_io)?;
+                let path = incoming.add(&name)?;
+                let mut file = File::create_new(path).await?;
                 let mut bytes = 0;
                 while let Some(chunk) = bounds.chunk(&mut field).await? {
                     bytes += chunk.len() as u64;
                     left = left.checked_sub(chunk.len() as u64).ok_or_else(|| bounds.too_large())?;
-                    file.write_all(&chunk).await.map_err(internal_io)?;
+                    file.write_all(&chunk).await?;
                 }
                 if bytes == 0 {
                     return Err(ApiError::Invalid(format!("`{name}` is empty")));
                 }
-                file.flush().await.map_err(internal_io)?;
-                file.sync_all().await.map_err(internal_io)?;
+                file.flush().await?;
+                file.sync_all().await?;
             }
             _ => {
                 return Err(ApiError::Invalid("there is a part that is named neither `file` nor `readers`".to_owned()));
@@ -264,14 +289,4 @@ async fn drain(multipart: &mut Multipart) {
         }
     };
     let _ = timeout(DRAIN, rest).await;
-}
-
-/// A failure of the server's own disk.
-pub(super) fn internal_io(error: io::Error) -> ApiError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ApiError::Unavailable { message: DISK_FULL, cause: error.into() }
-        }
-        _ => ApiError::Internal(error.into()),
-    }
 }

@@ -206,6 +206,16 @@ impl State {
         Ok(Some(Part { text, length: usize::try_from(length).unwrap_or(0), page_starts }))
     }
 
+    /// Whether the caller may know of a file: it is one of those that its readers may read, indexed or not.
+    pub async fn may_know(&self, caller: &Caller, source: &str, path: &str) -> Result<bool, StateError> {
+        let row: Option<(String,)> = sqlx::query_as("SELECT readers FROM documents WHERE id = $1")
+            .bind(DocumentId::new(source, path).to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some((readers,)) = row else { return Ok(matches!(caller, Caller::LocalAdministrator)) };
+        Ok(caller.may_read(&from_json(&readers, "list of readers")?))
+    }
+
     /// The file that a document which the caller may read was made from.
     pub async fn original(&self, caller: &Caller, id: DocumentId) -> Result<Option<Original>, StateError> {
         let row: Option<(String, String, String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(

@@ -111,8 +111,8 @@ impl State {
         Ok(id)
     }
 
-    /// Queues a sync of a source, durably. One that is queued already does for both, so that the queue is never longer
-    /// than there are sources (and runs that were cut off); one that runs has listed its files and does not.
+    /// Queues a sync of a source, durably. One that is queued already to do the same does for both, so that the queue is
+    /// never longer than twice the sources (and runs that were cut off); one that runs has listed its files and does not.
     pub async fn enqueue_sync(
         &self,
         source: &str,
@@ -125,7 +125,8 @@ impl State {
             let inserted = sqlx::query(
                 "INSERT INTO jobs (id, kind, source, state, request, requested_by, queued_ms)
                  SELECT $1, 'sync', $2, 'queued', $3, $4, $5
-                 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'queued' AND kind = 'sync' AND source = $2)",
+                 WHERE NOT EXISTS (
+                     SELECT 1 FROM jobs WHERE state = 'queued' AND kind = 'sync' AND source = $2 AND request = $3)",
             )
             .bind(&id)
             .bind(source)
@@ -137,20 +138,13 @@ impl State {
             if inserted.rows_affected() == 1 {
                 return self.job(&id).await?.ok_or(StateError::Corrupt { field: "job" });
             }
-            let allowed = to_json(&JobRequest { allow_empty: true });
-            if request.allow_empty {
-                sqlx::query("UPDATE jobs SET request = $2 WHERE state = 'queued' AND kind = 'sync' AND source = $1")
-                    .bind(source)
-                    .bind(&allowed)
-                    .execute(&self.pool)
-                    .await?;
-            }
             let queued: Option<Row> = sqlx::query_as(concat!(
                 "SELECT ",
                 columns!(),
-                " FROM jobs WHERE state = 'queued' AND kind = 'sync' AND source = $1"
+                " FROM jobs WHERE state = 'queued' AND kind = 'sync' AND source = $1 AND request = $2"
             ))
             .bind(source)
+            .bind(to_json(&request))
             .fetch_optional(&self.pool)
             .await?;
             // It may have begun in between; then a new one is needed after all.
@@ -284,9 +278,12 @@ mod tests {
         assert_eq!((a.state.as_str(), a.requested_by.as_deref(), a.started_ms), ("queued", Some("ana"), None));
         tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         let b = state.enqueue_sync("b", careful, "ana").await.unwrap();
-        let again = state.enqueue_sync("a", empty, "luis").await.unwrap();
+        let again = state.enqueue_sync("a", careful, "luis").await.unwrap();
         assert_eq!(again.job_id, a.job_id);
-        assert_eq!(again.request, Some(empty), "what the second one allows, the one job may");
+        let other = state.enqueue_sync("a", empty, "luis").await.unwrap();
+        assert_ne!(other.job_id, a.job_id, "what one person allows, the other's job may not");
+        assert_eq!((other.request, other.requested_by.as_deref()), (Some(empty), Some("luis")));
+        assert!(state.cancel_queued_job(&other.job_id).await.unwrap());
 
         let first = state.claim_job().await.unwrap().unwrap();
         assert_eq!((first.job_id.as_str(), first.state.as_str()), (a.job_id.as_str(), "running"));

@@ -1,9 +1,10 @@
 //! Files that came over HTTP: a folder in the data directory that is a source like others, named [`SOURCE`].
 //!
-//! Each document is a folder of its own, `NAME/NAME` beside `NAME/.access.toml` with its readers, so that content and
-//! readers appear and go with one rename. Invariants: what [`Incoming::place`] and [`Uploads::remove`] have returned
-//! from survives a crash; a crash before that leaves every document as it was, or gone or new as a whole; nothing is
-//! ever readable by others than those its own upload named.
+//! Each document is a folder of its own, `ID/NAME` beside `ID/.access.toml` with its readers, so that content and readers
+//! appear and go with one rename. The folder's name is drawn at random: two departments may each have a `contract.pdf`,
+//! and neither learns of the other's. Invariants: what [`Incoming::place`] and [`Uploads::remove`] have returned from
+//! survives a crash; a crash before that leaves every document as it was, or gone or new as a whole; nothing is ever
+//! readable by others than those its own upload named, and nothing is replaced by somebody who may not read it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -11,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use intramuros_ingest::access::Acl;
+use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::DocumentId;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,11 +45,41 @@ pub struct Exclusive<'a> {
     _held: MutexGuard<'a, ()>,
 }
 
+/// The place of an uploaded file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    folder: String,
+    name: String,
+}
+
+impl Place {
+    /// A new one.
+    fn new(name: &str) -> Self {
+        let folder = Uuid::new_v4().simple().to_string()[..12].to_owned();
+        Self { folder, name: name.to_owned() }
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its document stands in the source.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.folder, self.name)
+    }
+
+    /// The id of its document.
+    pub fn id(&self) -> DocumentId {
+        DocumentId::new(SOURCE, &self.path())
+    }
+}
+
 /// An uploaded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its file name.
-    pub name: String,
+    /// Where it is.
+    pub place: Place,
     /// Its readers.
     pub readers: Acl,
 }
@@ -89,16 +120,6 @@ impl Uploads {
         Exclusive { _held: self.placing.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// Where the document of a file stands in the source.
-    pub fn path_of(name: &str) -> String {
-        format!("{name}/{name}")
-    }
-
-    /// The id of the document of a file.
-    pub fn id_of(name: &str) -> DocumentId {
-        DocumentId::new(SOURCE, &Self::path_of(name))
-    }
-
     /// A place for new files, beside the others and not yet among them.
     pub fn incoming(&self) -> io::Result<Incoming> {
         if !self.exists() {
@@ -113,27 +134,60 @@ impl Uploads {
 
     /// The file whose document has this id.
     pub fn find(&self, id: DocumentId) -> io::Result<Option<Stored>> {
-        if !self.exists() {
-            return Ok(None);
-        }
-        for entry in fs::read_dir(&self.root)? {
-            let Ok(name) = entry?.file_name().into_string() else { continue };
-            if name.starts_with('.') || Self::id_of(&name) != id {
-                continue;
+        for place in self.places()? {
+            if place.id() == id {
+                return Ok(Some(self.stored(place)));
             }
-            // Without a list of readers that can be used nobody reads it.
-            let readers = fs::read_to_string(self.root.join(&name).join(ACCESS_FILE)).ok();
-            let parsed = readers.and_then(|text| toml::from_str::<AccessFile>(&text).ok());
-            return Ok(Some(Stored { name, readers: parsed.map_or_else(Acl::nobody, |file| file.readers) }));
         }
         Ok(None)
     }
 
+    /// Where a file of this name belongs: the place of an earlier version that the caller may read, best of the same
+    /// readers, or else a new one. Whether somebody else has a file of this name does not show.
+    pub fn place_for(&self, _: &Exclusive<'_>, name: &str, readers: &Acl, caller: &Caller) -> io::Result<Place> {
+        let mut own = Vec::new();
+        for place in self.places()?.into_iter().filter(|place| place.name == name) {
+            let stored = self.stored(place);
+            if caller.may_read(&stored.readers) {
+                own.push(stored);
+            }
+        }
+        let same = own.iter().position(|stored| stored.readers == *readers);
+        // Of several, none of which is meant more than the others, none is replaced.
+        let chosen = same.or((own.len() == 1).then_some(0));
+        Ok(chosen.map_or_else(|| Place::new(name), |at| own.swap_remove(at).place))
+    }
+
+    fn places(&self) -> io::Result<Vec<Place>> {
+        let mut places = Vec::new();
+        if !self.exists() {
+            return Ok(places);
+        }
+        for entry in fs::read_dir(&self.root)? {
+            let Ok(folder) = entry?.file_name().into_string() else { continue };
+            if folder.starts_with('.') {
+                continue;
+            }
+            let Some(Ok(name)) = only_file(&self.root.join(&folder))?.map(std::ffi::OsString::into_string) else {
+                continue;
+            };
+            places.push(Place { folder, name });
+        }
+        Ok(places)
+    }
+
+    fn stored(&self, place: Place) -> Stored {
+        // Without a list of readers that can be used nobody reads it.
+        let readers = fs::read_to_string(self.root.join(&place.folder).join(ACCESS_FILE)).ok();
+        let parsed = readers.and_then(|text| toml::from_str::<AccessFile>(&text).ok());
+        Stored { place, readers: parsed.map_or_else(Acl::nobody, |file| file.readers) }
+    }
+
     /// Takes a file away, durably. Returns whether it was there.
-    pub fn remove(&self, _exclusive: &Exclusive<'_>, name: &str) -> io::Result<bool> {
+    pub fn remove(&self, _: &Exclusive<'_>, place: &Place) -> io::Result<bool> {
         private_dir(&self.root.join(INCOMING))?;
         let aside = self.root.join(INCOMING).join(Uuid::new_v4().simple().to_string());
-        match fs::rename(self.root.join(name), &aside) {
+        match fs::rename(self.root.join(&place.folder), &aside) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -151,10 +205,10 @@ impl Uploads {
             return Ok(());
         }
         for entry in fs::read_dir(&replaced)? {
-            let former = entry?.path();
-            let Some(name) = only_file(&former)? else { continue };
-            if !self.root.join(&name).exists() {
-                fs::rename(&former, self.root.join(&name))?;
+            let entry = entry?;
+            let place = self.root.join(entry.file_name());
+            if !place.exists() {
+                fs::rename(entry.path(), place)?;
             }
         }
         sync_dir(&self.root)?;
@@ -182,9 +236,9 @@ impl Incoming {
         &self.names
     }
 
-    /// Makes all files documents of the source with these readers, durably; a former version of the same name is
-    /// replaced. On an error none is.
-    pub fn place(&self, uploads: &Uploads, _exclusive: &Exclusive<'_>, readers: &Acl) -> io::Result<()> {
+    /// Makes all files documents of the source with these readers, durably, each at its place, where it replaces what was
+    /// there. On an error none is.
+    pub fn place(&self, uploads: &Uploads, _: &Exclusive<'_>, places: &[Place], readers: &Acl) -> io::Result<()> {
         let access = toml::to_string(&AccessFile { readers: readers.clone() }).map_err(io::Error::other)?;
         for (i, name) in self.names.iter().enumerate() {
             let directory = self.directory.join(i.to_string());
@@ -197,22 +251,24 @@ impl Incoming {
         let replaced = uploads.root.join(REPLACED);
         private_dir(&replaced)?;
         let mut done = Vec::with_capacity(self.names.len());
-        for (i, name) in self.names.iter().enumerate() {
-            let step = Step {
-                staged: self.directory.join(i.to_string()),
-                target: uploads.root.join(name),
-                former: replaced.join(Uuid::new_v4().simple().to_string()),
-            };
-            let outcome = step.swap(&replaced);
+        let mut swapped = Ok(());
+        for (i, place) in places.iter().enumerate() {
+            let former = replaced.join(&place.folder);
+            remove_all(&former)?;
+            let step =
+                Step { staged: self.directory.join(i.to_string()), target: uploads.root.join(&place.folder), former };
+            swapped = step.swap(&replaced);
             done.push(step);
-            if let Err(error) = outcome {
-                for step in done.iter().rev() {
-                    step.undo();
-                }
-                return Err(error);
+            if swapped.is_err() {
+                break;
             }
         }
-        sync_dir(&uploads.root)?;
+        if let Err(error) = swapped.and_then(|()| sync_dir(&uploads.root)) {
+            for step in done.iter().rev() {
+                step.undo();
+            }
+            return Err(error);
+        }
         for step in &done {
             let _ = remove_all(&step.former);
         }
@@ -284,6 +340,8 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use intramuros_ingest::access::Principal;
+
     use super::*;
 
     fn upload(uploads: &Uploads, files: &[(&str, &str)], readers: &str) {
@@ -291,11 +349,25 @@ mod tests {
         for (name, text) in files {
             fs::write(incoming.add(name).unwrap(), text).unwrap();
         }
-        incoming.place(uploads, &uploads.exclusive(), &readers.parse().unwrap()).unwrap();
+        let (exclusive, readers) = (uploads.exclusive(), readers.parse().unwrap());
+        let places = places(uploads, &exclusive, &incoming, &readers);
+        incoming.place(uploads, &exclusive, &places, &readers).unwrap();
+    }
+
+    fn places(uploads: &Uploads, exclusive: &Exclusive<'_>, incoming: &Incoming, readers: &Acl) -> Vec<Place> {
+        let place = |name: &String| uploads.place_for(exclusive, name, readers, &Caller::LocalAdministrator).unwrap();
+        incoming.names().iter().map(place).collect()
+    }
+
+    fn stored(uploads: &Uploads, name: &str) -> Vec<Stored> {
+        let places = uploads.places().unwrap().into_iter().filter(|place| place.name == name);
+        places.map(|place| uploads.stored(place)).collect()
     }
 
     fn text(uploads: &Uploads, name: &str) -> Option<String> {
-        fs::read_to_string(uploads.root().join(Uploads::path_of(name))).ok()
+        let stored = stored(uploads, name);
+        assert!(stored.len() < 2, "{stored:?}");
+        fs::read_to_string(uploads.root().join(stored.first()?.place.path())).ok()
     }
 
     #[test]
@@ -306,13 +378,13 @@ mod tests {
         upload(&uploads, &[("a.md", "one"), ("b.md", "b")], "group:legal");
         upload(&uploads, &[("a.md", "two")], "user:ana,everyone");
         assert_eq!(text(&uploads, "a.md").as_deref(), Some("two"));
-        let stored = uploads.find(Uploads::id_of("a.md")).unwrap().unwrap();
-        assert_eq!((stored.name.as_str(), stored.readers), ("a.md", "everyone,user:ana".parse().unwrap()));
-        let stored = uploads.find(Uploads::id_of("b.md")).unwrap().unwrap();
-        assert_eq!(stored.readers, "group:legal".parse().unwrap());
-        assert!(uploads.remove(&uploads.exclusive(), "a.md").unwrap());
-        assert!(!uploads.remove(&uploads.exclusive(), "a.md").unwrap());
-        assert_eq!(uploads.find(Uploads::id_of("a.md")).unwrap(), None);
+        let a = stored(&uploads, "a.md").remove(0);
+        assert_eq!(a.readers, "everyone,user:ana".parse().unwrap());
+        assert_eq!(uploads.find(a.place.id()).unwrap(), Some(a.clone()));
+        assert_eq!(stored(&uploads, "b.md")[0].readers, "group:legal".parse().unwrap());
+        assert!(uploads.remove(&uploads.exclusive(), &a.place).unwrap());
+        assert!(!uploads.remove(&uploads.exclusive(), &a.place).unwrap());
+        assert_eq!(uploads.find(a.place.id()).unwrap(), None);
         for hidden in [INCOMING, REPLACED] {
             assert_eq!(fs::read_dir(uploads.root().join(hidden)).unwrap().count(), 0, "{hidden}");
         }
@@ -327,7 +399,9 @@ mod tests {
         fs::write(incoming.add("a.md").unwrap(), "two").unwrap();
         // The second one was never written, so that neither may be placed.
         incoming.add("b.md").unwrap();
-        incoming.place(&uploads, &uploads.exclusive(), &Acl::nobody()).unwrap_err();
+        let exclusive = uploads.exclusive();
+        let places = places(&uploads, &exclusive, &incoming, &Acl::nobody());
+        incoming.place(&uploads, &exclusive, &places, &Acl::nobody()).unwrap_err();
         drop(incoming);
         assert_eq!(text(&uploads, "a.md").as_deref(), Some("one"));
         assert_eq!(text(&uploads, "b.md"), None);
@@ -343,10 +417,11 @@ mod tests {
         let mut incoming = uploads.incoming().unwrap();
         fs::write(incoming.add("a.md").unwrap(), "two").unwrap();
         fs::write(incoming.add("c.md").unwrap(), "three").unwrap();
+        let places = places(&uploads, &uploads.exclusive(), &incoming, &Acl::nobody());
         let steps: Vec<Step> = (0..2)
             .map(|i| Step {
                 staged: incoming.directory.join(i.to_string()),
-                target: uploads.root().join(&incoming.names()[i]),
+                target: uploads.root().join(&places[i].folder),
                 former: blocked.join(i.to_string()),
             })
             .collect();
@@ -367,14 +442,43 @@ mod tests {
         let uploads = Uploads::open(data.path()).unwrap();
         upload(&uploads, &[("a.md", "one"), ("b.md", "one")], "everyone");
         let replaced = uploads.root().join(REPLACED);
-        fs::rename(uploads.root().join("a.md"), replaced.join("x")).unwrap();
+        let folder = |name: &str| stored(&uploads, name)[0].place.folder.clone();
+        let (a, b) = (folder("a.md"), folder("b.md"));
+        fs::rename(uploads.root().join(&a), replaced.join(&a)).unwrap();
         // Of the other one, both versions are there: the new one stays.
-        fs::create_dir(replaced.join("y")).unwrap();
-        fs::write(replaced.join("y/b.md"), "zero").unwrap();
+        fs::create_dir(replaced.join(&b)).unwrap();
+        fs::write(replaced.join(&b).join("b.md"), "zero").unwrap();
         fs::create_dir_all(uploads.root().join(INCOMING).join("z/0")).unwrap();
         let uploads = Uploads::open(data.path()).unwrap();
         assert_eq!(text(&uploads, "a.md").as_deref(), Some("one"));
         assert_eq!(text(&uploads, "b.md").as_deref(), Some("one"));
         assert!(!replaced.exists() && !uploads.root().join(INCOMING).exists());
+    }
+
+    #[test]
+    fn nobody_replaces_what_they_may_not_read() {
+        let data = tempfile::tempdir().unwrap();
+        let uploads = Uploads::open(data.path()).unwrap();
+        upload(&uploads, &[("contract.md", "of hr")], "group:hr");
+        let of_group = |group: &str| Caller::new([Principal::Group(group.to_owned())]);
+        let place = |caller: &Caller, readers: &str| {
+            let readers = readers.parse().unwrap();
+            uploads.place_for(&uploads.exclusive(), "contract.md", &readers, caller).unwrap()
+        };
+        let theirs = stored(&uploads, "contract.md")[0].place.clone();
+        assert_eq!(place(&of_group("hr"), "everyone"), theirs);
+        assert_ne!(place(&of_group("legal"), "group:legal"), theirs);
+        assert_ne!(place(&of_group("legal"), "group:hr"), theirs);
+
+        // Of two that one may read, that of the same readers is meant, and else neither.
+        let mut incoming = uploads.incoming().unwrap();
+        fs::write(incoming.add("contract.md").unwrap(), "of legal").unwrap();
+        let other = place(&of_group("legal"), "group:legal");
+        let places = std::slice::from_ref(&other);
+        incoming.place(&uploads, &uploads.exclusive(), places, &"group:legal".parse().unwrap()).unwrap();
+        let both = Caller::new(["hr", "legal"].map(|group| Principal::Group(group.to_owned())));
+        assert_eq!(place(&both, "group:hr"), theirs);
+        assert_eq!(place(&both, "group:legal"), other);
+        assert!(![&theirs, &other].contains(&&place(&both, "everyone")));
     }
 }

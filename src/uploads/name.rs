@@ -1,5 +1,6 @@
 //! File names from outside, made safe to be names in the source.
 
+use intramuros_ingest::document::ContentHash;
 use intramuros_ingest::format;
 use unicode_normalization::UnicodeNormalization;
 
@@ -13,7 +14,7 @@ pub enum BadName {
     #[error("a `file` part has no usable file name: send `filename=\"…\"` in its Content-Disposition")]
     Empty,
     /// No reader knows its ending.
-    #[error("`{name}` is of a kind that cannot be read; known: {known}")]
+    #[error("`{name}` is of a kind that cannot be read: its name must end in one of {known}")]
     Unknown {
         /// The name.
         name: String,
@@ -33,13 +34,10 @@ pub fn file_name(given: &str) -> Result<String, BadName> {
         return Err(BadName::Empty);
     }
     let known = format::known_endings();
-    // Without an ending, the content tells.
-    if let Some(ending) = ending(&name)
-        && !known.contains(&ending.as_str())
-    {
-        return Err(BadName::Unknown { name, known: known.join(", ") });
+    if ending(&name).is_some_and(|ending| known.contains(&ending.as_str())) {
+        return Ok(name);
     }
-    Ok(name)
+    Err(BadName::Unknown { name, known: known.join(", ") })
 }
 
 /// The ending of a file name in lower case.
@@ -48,12 +46,17 @@ pub fn ending(name: &str) -> Option<String> {
     (!stem.is_empty() && !ending.is_empty()).then(|| ending.to_lowercase())
 }
 
-/// Marks of direction and joiners, with which one name can be made to look like another.
+/// What is not seen, with which one name can be made to look like another: the general category Cf of Unicode 17 (marks of
+/// direction, joiners, soft hyphens, tags), and separators of lines.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// Shortens the stem, never the ending.
+/// Shortens the stem, never the ending, and says by a hash which of the names with this beginning it was.
 fn shortened(name: &str) -> String {
     if name.len() <= MOST_BYTES {
         return name.to_owned();
@@ -62,8 +65,9 @@ fn shortened(name: &str) -> String {
         Some((stem, ending)) if ending.len() < 20 => (stem, format!(".{ending}")),
         _ => (name, String::new()),
     };
-    let most = stem.floor_char_boundary(MOST_BYTES - ending.len());
-    format!("{}{ending}", stem[..most].trim_end())
+    let hash = &ContentHash::of(name.as_bytes()).0[..8];
+    let most = stem.floor_char_boundary(MOST_BYTES - ending.len() - hash.len() - 1);
+    format!("{}~{hash}{ending}", stem[..most].trim_end())
 }
 
 #[cfg(test)]
@@ -78,9 +82,10 @@ mod tests {
         assert_eq!(good("..hidden.md"), "hidden.md");
         assert_eq!(good(" a\u{202e}fdp\n.txt "), "afdp.txt");
         assert_eq!(good("Poli\u{301}tica.md"), "Política.md");
-        assert_eq!(good("README"), "README");
-        let long = good(&format!("{}.docx", "ñ".repeat(300)));
-        assert!(long.len() <= MOST_BYTES && long.ends_with("ñ.docx"), "{long}");
+        assert_eq!(good("abc\u{61c}fdp\u{ad}\u{180e}.md"), "abcfdp.md");
+        let long = |last: &str| good(&format!("{}{last}.docx", "ñ".repeat(300)));
+        assert!(long("1").len() <= MOST_BYTES && long("1").starts_with("ñññ") && long("1").ends_with(".docx"));
+        assert_ne!(long("1"), long("2"));
         for given in ["", "..", "/", "a/", "\u{200b}", " . "] {
             assert_eq!(file_name(given), Err(BadName::Empty), "{given:?}");
         }
@@ -89,6 +94,7 @@ mod tests {
     #[test]
     fn a_kind_that_cannot_be_read_lists_those_that_can() {
         let error = file_name("a/plan.xlsx").unwrap_err().to_string();
+        assert!(file_name("README").unwrap_err().to_string().contains("`README`"));
         assert!(error.contains("`plan.xlsx`") && error.contains("pdf") && error.contains("docx"), "{error}");
     }
 }

@@ -55,7 +55,8 @@ fn an_upload_is_found_by_its_readers_replaced_narrowed_and_deleted() {
     }
     let listed = server.get("/api/v1/documents?q=PARK&source=uploads&limit=1", &rosa).expect(200).json();
     assert_eq!(listed["documents"][0]["document_id"], json!(id));
-    assert_eq!(listed["documents"][0]["path"], "parking.md/parking.md");
+    assert_eq!(listed["documents"][0]["path"], "parking.md");
+    assert_eq!(listed["documents"][0]["uri"], format!("/documents/{id}"));
     assert_eq!(listed["next"], Value::Null);
     let part = server.get(&format!("/api/v1/documents/{id}/text?start=2&end=9"), &rosa).expect(200).json();
     assert_eq!((&part["start"], &part["end"]), (&json!(2), &json!(9)), "{part}");
@@ -93,6 +94,43 @@ fn an_upload_is_found_by_its_readers_replaced_narrowed_and_deleted() {
     let left = scratch.run(["--json", "documents"]).assert_ok().json();
     assert_eq!(left["documents"], json!([]));
     assert_eq!(scratch.verified()["chunks"], 0);
+}
+
+#[test]
+fn departments_do_not_see_or_replace_each_others_files_of_the_same_name() {
+    let scratch = Scratch::new();
+    let (lea, marta) = (scratch.key("lea", &["legal"], "admin"), scratch.key("marta", &["hr"], "admin"));
+    let server = scratch.serve();
+    let of_hr = brought_in(&server, &marta, "contrato.md", "# Contrato\n\nEl despido se firma el lunes.\n", "group:hr");
+    let reply =
+        server.upload(&lea, "contrato.md", "# Contrato\n\nLa nave se alquila en mayo.\n".as_bytes(), "group:legal");
+    let of_legal = document_of(&reply);
+    assert_ne!(of_legal, of_hr);
+    let job = server.finished(&job_of(&reply), &lea);
+    assert_eq!((&job["report"]["new"], &job["report"]["changed"]), (&json!(1), &json!(0)), "{job}");
+    assert_eq!(replies(&server, &lea, &of_hr), [404, 404, 404]);
+    assert!(server.get(&format!("/api/v1/documents/{of_hr}/original"), &marta).expect(200).body.contains("despido"));
+    assert!(server.get(&format!("/api/v1/documents/{of_legal}/original"), &lea).expect(200).body.contains("nave"));
+
+    // What fails is named to those who may read it, and counted for the others.
+    let reply = server.upload(&marta, "despido-juan.pdf", b"this is no PDF", "group:hr").expect(202);
+    let job = job_of(&reply);
+    let theirs = server.finished(&job, &marta);
+    assert!(theirs["report"]["failures"][0]["path"].as_str().is_some_and(|path| path.ends_with("despido-juan.pdf")));
+    assert_eq!(theirs["unnamed"], 0, "{theirs}");
+    for path in [format!("/api/v1/jobs/{job}"), "/api/v1/jobs".to_owned(), "/api/v1/sources".to_owned()] {
+        let seen = server.get(&path, &lea).expect(200);
+        assert!(!seen.body.contains("despido-juan"), "{path}: {}", seen.body);
+    }
+    let seen = server.get(&format!("/api/v1/jobs/{job}"), &lea).expect(200).json();
+    assert_eq!((&seen["report"]["failed"], &seen["unnamed"]), (&json!(1), &json!(1)), "{seen}");
+
+    // Long names that differ only at their end are two files.
+    let long = |last: &str| format!("{}{last}.md", "acta ".repeat(60));
+    let one = brought_in(&server, &lea, &long("1"), "# One\n\nThe first of the minutes.\n", "group:legal");
+    let two = brought_in(&server, &lea, &long("2"), "# Two\n\nThe second of the minutes.\n", "group:legal");
+    assert_ne!(one, two);
+    assert!(server.get(&format!("/api/v1/documents/{one}/original"), &lea).expect(200).body.contains("first"));
 }
 
 #[test]

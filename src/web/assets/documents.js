@@ -201,6 +201,7 @@ function showJob(job) {
   if (job.error) rows.push(el("p", { class: "note note-bad" }, job.error));
   const failures = (job.report?.failures ?? []).slice(0, 20);
   if (failures.length) rows.push(el("ul", {}, ...failures.map(({ path, reason }) => el("li", {}, el("span", { class: "path" }, path), el("span", { class: "quiet" }, `: ${reason}`)))));
+  if (failures.length && job.unnamed) rows.push(el("p", { class: "quiet" }, count("unnamed", job.unnamed)));
   watched.get(job.job_id).replaceChildren(...rows);
 }
 
@@ -251,7 +252,8 @@ async function sync(name) {
 async function recentJobs() {
   try {
     const { jobs } = await call("GET", "/api/v1/jobs?limit=5");
-    for (const job of jobs.reverse()) watch(job);
+    // A list has the figures alone.
+    for (const job of jobs.reverse()) watch(job.report?.failed ? await call("GET", `/api/v1/jobs/${job.job_id}`) : job);
   } catch (failure) {
     notice(failure.words);
   }
