@@ -413,7 +413,7 @@ mod tests {
         let command = AccountCommand::CreateUser { name: "ana".into(), password, role: Role::Member };
         execute(&state, &command).await.unwrap();
         state.add_to_group("legal", &["ana".to_owned()]).await.unwrap();
-        state.create_conversation("ana", "Leases").await.unwrap();
+        state.create_conversation("ana", "Leases").await.unwrap().unwrap();
         created_key(&state, &new_key("ana", &[], Role::Member, None)).await;
         // Nobody's affair but the key's own user's.
         created_key(&state, &new_key("bot", &[], Role::Member, None)).await;
@@ -426,7 +426,7 @@ mod tests {
 
         execute(&state, &create("ana", Role::Member)).await.unwrap();
         assert!(state.groups_of("ana").await.unwrap().is_empty());
-        assert!(state.conversations("ana").await.unwrap().is_empty());
+        assert_eq!(state.conversation_count("ana").await.unwrap(), 0);
         assert!(state.password_hash("ana").await.unwrap().is_none());
         assert_eq!(state.keys().await.unwrap().len(), 1);
     }

@@ -166,7 +166,7 @@ pub async fn chat(
     answer::validate(&question, &server.app().config().answer)?;
     let ask =
         Ask { question, mode, seed: request.seed, max_tokens: request.max_completion_tokens.or(request.max_tokens) };
-    let asked = Asked { identity, ask, conversation: None };
+    let asked = Asked { identity, ask, thread: None };
     let chunk =
         Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
     let work = Work::begin(&server).await?;
