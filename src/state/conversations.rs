@@ -63,8 +63,26 @@ pub enum Rating {
     Down,
 }
 
+/// What somebody thought of an answer, for the local administrator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeedbackRecord {
+    /// When they said it, in milliseconds since 1970.
+    pub updated_ms: i64,
+    /// Who, without `user:`.
+    pub user: String,
+    /// What.
+    pub rating: Rating,
+    /// In their own words.
+    pub comment: String,
+    /// What they had asked.
+    pub question: String,
+    /// The message.
+    pub message_id: Uuid,
+}
+
 impl Rating {
-    fn as_str(self) -> &'static str {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Down => "down",
@@ -107,6 +125,10 @@ fn record((id, title, created_ms, updated_ms): Row) -> Result<ConversationRecord
 
 fn uuid(text: &str) -> Result<Uuid, StateError> {
     text.parse().map_err(|_| StateError::Corrupt { field: "conversation id" })
+}
+
+fn rating_of(text: &str) -> Result<Rating, StateError> {
+    from_json(&format!("\"{text}\""), "rating")
 }
 
 impl State {
@@ -277,7 +299,7 @@ impl State {
                 withheld: answer.is_none(),
                 answer,
                 created_ms,
-                rating: rating.map(|rating| from_json(&format!("\"{rating}\""), "rating")).transpose()?,
+                rating: rating.as_deref().map(rating_of).transpose()?,
             });
         }
         Ok(messages)
@@ -286,6 +308,25 @@ impl State {
     /// Deletes the answers that show anything of a document that is being deleted; their questions stay.
     pub async fn erase_answers(&self, document: DocumentId) -> Result<(), StateError> {
         erase_answers(&mut *self.pool.acquire().await?, document).await
+    }
+
+    /// What people thought of their answers, the latest first.
+    pub async fn feedback(&self, limit: u32) -> Result<Vec<FeedbackRecord>, StateError> {
+        let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
+            "SELECT f.updated_ms, c.user_name, f.rating, f.comment, m.question, m.id FROM feedback f
+             JOIN messages m ON m.id = f.message_id
+             JOIN conversations c ON c.id = m.conversation_id
+             ORDER BY f.updated_ms DESC, m.id LIMIT $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for (updated_ms, user, rating, comment, question, id) in rows {
+            let (rating, message_id) = (rating_of(&rating)?, uuid(&id)?);
+            records.push(FeedbackRecord { updated_ms, user, rating, comment, question, message_id });
+        }
+        Ok(records)
     }
 
     /// Keeps what a person thinks of an answer of theirs, in place of what they thought before. Whether there is one.

@@ -170,3 +170,55 @@ fn the_list_of_conversations_comes_in_pages_and_ends_somewhere() {
     assert_eq!((&answer["message_id"], &answer["conversation_id"]), (&Value::Null, &Value::Null));
     assert!(server.stop());
 }
+
+#[test]
+fn the_administrator_reads_what_people_thought_beside_the_server_and_without_it() {
+    let scratch = Scratch::new();
+    scratch.write("garage.md", garage());
+    scratch.ingest(&["--acl", "everyone"]);
+    let (rosa, ana) = (scratch.key("rosa", &[], "member"), scratch.key("ana", &[], "member"));
+    let told = scratch.run(["feedback"]).assert_ok().stdout;
+    assert!(told.contains("nobody has rated"), "{told}");
+    let server = scratch.serve();
+    let question = json!({ "question": QUESTION, "mode": "extract", "new_conversation": true });
+    for (key, rating, comment) in [(&rosa, "up", ""), (&ana, "down", "It changed\nin May.")] {
+        let message = server.post("/api/v1/ask", key, &question).expect(200).json()["message_id"].clone();
+        let said = json!({ "message_id": message, "rating": rating, "comment": comment });
+        server.post("/api/v1/feedback", key, &said).expect(204);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let beside = scratch.run(["--json", "feedback"]).assert_ok().json();
+    let latest = &beside["feedback"][0];
+    assert_eq!((&latest["user"], &latest["rating"]), (&json!("ana"), &json!("down")));
+    assert_eq!((&latest["comment"], &latest["question"]), (&json!("It changed\nin May."), &json!(QUESTION)));
+    assert!(latest["updated_ms"].as_i64().is_some_and(|ms| ms > 0));
+    assert_eq!(beside["feedback"].as_array().map(Vec::len), Some(2));
+    assert!(server.stop());
+    assert_eq!(scratch.run(["--json", "feedback"]).assert_ok().json(), beside);
+    let one = scratch.run(["--json", "feedback", "--limit", "1"]).assert_ok().json();
+    assert_eq!(one["feedback"], json!([latest]));
+    let table = scratch.run(["feedback"]).assert_ok().stdout;
+    let line = table.lines().nth(1).expect("a row below the heading");
+    for part in ["ana", "down", QUESTION, "It changed"] {
+        assert!(line.contains(part), "`{part}` is not in {line}");
+    }
+}
+
+#[test]
+fn a_new_user_does_not_find_the_conversations_of_a_key_of_the_same_name() {
+    let scratch = Scratch::new();
+    scratch.write("garage.md", garage());
+    scratch.ingest(&["--acl", "everyone"]);
+    let key = scratch.key("luis", &[], "member");
+    let server = scratch.serve();
+    told(&server, &key);
+    let create = ["user", "create", "luis", "--no-password"];
+    scratch.run(create).assert_fails_with(&["`luis`", "1 keys and 1 conversations", "user delete luis"]);
+    let gone = scratch.run(["--json", "user", "delete", "luis"]).assert_ok().json();
+    assert_eq!(gone["deleted"], json!({ "sessions": 0, "keys": 1, "conversations": 1 }));
+    server.get("/api/v1/session", &key).expect(401);
+    scratch.run(create).assert_ok();
+    let key = scratch.key("luis", &[], "member");
+    assert_eq!(server.get("/api/v1/conversations", &key).expect(200).json()["conversations"], json!([]));
+    assert!(server.stop());
+}
