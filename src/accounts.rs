@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::password::PasswordHash;
 use crate::auth::{Role, secret};
 use crate::state::keys::KeyRecord;
-use crate::state::users::{Deleted, GroupRecord, UserRecord};
+use crate::state::users::{Created, Deleted, GroupRecord, UserRecord};
 use crate::state::{State, StateError, now_ms};
 
 /// Characters of the longest name and label.
@@ -38,7 +38,7 @@ pub enum AccountCommand {
     },
     /// Lists the users.
     ListUsers,
-    /// Deletes a user with their sessions, keys, memberships and conversations.
+    /// Deletes a user with their sessions, keys, memberships and conversations, or what there is of a name that is no user.
     DeleteUser {
         /// Whom.
         name: String,
@@ -77,7 +77,7 @@ pub enum AccountCommand {
     CreateKey {
         /// Whose rights it has; need not be a local user.
         user: String,
-        /// Its own groups; `None`: those of the local user at each request.
+        /// Its own groups, of which those count that its local user is in; `None`: all groups of the local user.
         groups: Option<Vec<String>>,
         /// What it may do.
         role: Role,
@@ -203,6 +203,18 @@ pub enum AccountError {
         "there is a user `{0}` already; `intramuros user password {0}` or `intramuros user role {0} ROLE` changes it"
     )]
     UserExists(String),
+    /// Something that a new user would inherit has the name.
+    #[error(
+        "`{name}` is the name of {keys} keys and {conversations} conversations already, which the user would inherit: choose another name, or delete them with `intramuros user delete {name}` first"
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Keys in this name, expired ones too.
+        keys: u64,
+        /// Conversations that such keys have begun.
+        conversations: u64,
+    },
     /// No such user.
     #[error("there is no user `{0}`; `intramuros user list` shows them, `intramuros user create {0}` creates it")]
     NoSuchUser(String),
@@ -240,10 +252,13 @@ pub async fn execute(state: &State, command: &AccountCommand) -> Result<AccountR
     match command {
         AccountCommand::CreateUser { name, password, role } => {
             checked("user", name)?;
-            if !state.create_user(name, password.as_ref(), *role).await? {
-                return Err(AccountError::UserExists(name.clone()));
+            match state.create_user(name, password.as_ref(), *role).await? {
+                Created::New => show_user(state, name).await,
+                Created::Exists => Err(AccountError::UserExists(name.clone())),
+                Created::InUse { keys, conversations } => {
+                    Err(AccountError::NameInUse { name: name.clone(), keys, conversations })
+                }
             }
-            show_user(state, name).await
         }
         AccountCommand::ShowUser { name } => show_user(state, name).await,
         AccountCommand::ListUsers => Ok(AccountReply::Users { users: state.users().await? }),
@@ -309,10 +324,7 @@ async fn create_key(state: &State, mut record: KeyRecord) -> Result<AccountReply
     }
     let key = format!("{}{}", secret::KEY_PREFIX, secret::random()?);
     state.create_key(&record, &secret::hash(&key)).await?;
-    let groups = match &record.groups {
-        Some(groups) => groups.clone(),
-        None => state.groups_of(&record.user).await?,
-    };
+    let groups = state.groups_of_key(&record).await?;
     let mut reads = vec![Principal::Everyone, Principal::User(record.user.clone())];
     reads.extend(groups.into_iter().map(Principal::Group));
     let local_user = state.user(&record.user).await?.is_some();
@@ -413,7 +425,7 @@ mod tests {
         let command = AccountCommand::CreateUser { name: "ana".into(), password, role: Role::Member };
         execute(&state, &command).await.unwrap();
         state.add_to_group("legal", &["ana".to_owned()]).await.unwrap();
-        state.create_conversation("ana", "Leases").await.unwrap();
+        state.create_conversation("ana", "Leases").await.unwrap().unwrap();
         created_key(&state, &new_key("ana", &[], Role::Member, None)).await;
         // Nobody's affair but the key's own user's.
         created_key(&state, &new_key("bot", &[], Role::Member, None)).await;
@@ -422,13 +434,33 @@ mod tests {
         let gone = execute(&state, &delete).await.unwrap();
         assert_eq!(gone, AccountReply::UserDeleted { user: "ana".into(), deleted });
         execute(&state, &delete).await.unwrap_err();
-        execute(&state, &AccountCommand::DeleteUser { name: "bot".into() }).await.unwrap_err();
+        assert_eq!(state.keys().await.unwrap().len(), 1);
 
         execute(&state, &create("ana", Role::Member)).await.unwrap();
         assert!(state.groups_of("ana").await.unwrap().is_empty());
-        assert!(state.conversations("ana").await.unwrap().is_empty());
+        assert_eq!(state.conversation_count("ana").await.unwrap(), 0);
         assert!(state.password_hash("ana").await.unwrap().is_none());
-        assert_eq!(state.keys().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_new_user_inherits_nothing_from_a_key_of_the_same_name() {
+        let (_directory, state) = opened().await;
+        let key = created_key(&state, &new_key("bot", &["legal"], Role::Admin, None)).await;
+        state.create_conversation("bot", "Leases").await.unwrap().unwrap();
+        let refused = execute(&state, &create("bot", Role::Member)).await.unwrap_err().to_string();
+        assert!(refused.contains("1 keys and 1 conversations") && refused.contains("user delete bot"), "{refused}");
+        assert!(state.users().await.unwrap().is_empty());
+        // What a revoked key leaves is inherited no more than the key.
+        execute(&state, &AccountCommand::RevokeKey { id: key.record.id }).await.unwrap();
+        execute(&state, &create("bot", Role::Member)).await.unwrap_err();
+
+        let delete = AccountCommand::DeleteUser { name: "bot".into() };
+        let deleted = Deleted { sessions: 0, keys: 0, conversations: 1 };
+        let gone = execute(&state, &delete).await.unwrap();
+        assert_eq!(gone, AccountReply::UserDeleted { user: "bot".into(), deleted });
+        assert!(matches!(execute(&state, &delete).await, Err(AccountError::NoSuchUser(_))));
+        execute(&state, &create("bot", Role::Member)).await.unwrap();
+        assert_eq!(state.conversation_count("bot").await.unwrap(), 0);
     }
 
     #[tokio::test]

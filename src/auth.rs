@@ -260,10 +260,7 @@ async fn by_key(state: &State, key: &[u8]) -> Result<Identity, ApiError> {
 
 async fn by_key_hash(state: &State, hash: &str) -> Result<Identity, ApiError> {
     let record = state.key_by_hash(hash).await?.ok_or(ApiError::Unauthorized)?;
-    let groups = match record.groups {
-        Some(groups) => groups,
-        None => state.groups_of(&record.user).await?,
-    };
+    let groups = state.groups_of_key(&record).await?;
     Ok(Identity::new(record.user, record.role, groups, Proof::Key(hash.to_owned())))
 }
 
@@ -346,18 +343,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_has_its_own_groups_or_those_of_its_user_at_each_request() {
+    async fn a_key_never_has_a_group_that_its_user_is_not_in() {
         let (_directory, state) = opened().await;
+        state.add_to_group("legal", &["ana".to_owned()]).await.unwrap();
         let (_, own) = key(&state, "ana", Some(&["legal"])).await;
         let (id, of_user) = key(&state, "ana", None).await;
         let (_, of_nobody) = key(&state, "wiki-bot", None).await;
+        let (_, of_a_program) = key(&state, "wiki-bot", Some(&["legal", "hr"])).await;
         assert_eq!(principals(&state, &own).await, ["everyone", "user:ana", "group:legal"]);
-        assert_eq!(principals(&state, &of_user).await, ["everyone", "user:ana"]);
+        assert_eq!(principals(&state, &of_user).await, ["everyone", "user:ana", "group:legal"]);
         assert_eq!(principals(&state, &of_nobody).await, ["everyone", "user:wiki-bot"]);
+        assert_eq!(principals(&state, &of_a_program).await, ["everyone", "user:wiki-bot", "group:hr", "group:legal"]);
 
         state.add_to_group("hr", &["ana".to_owned()]).await.unwrap();
-        assert_eq!(principals(&state, &of_user).await, ["everyone", "user:ana", "group:hr"]);
+        assert_eq!(principals(&state, &of_user).await, ["everyone", "user:ana", "group:hr", "group:legal"]);
         assert_eq!(principals(&state, &own).await, ["everyone", "user:ana", "group:legal"]);
+        state.remove_from_group("legal", &["ana".to_owned()]).await.unwrap();
+        assert_eq!(principals(&state, &of_user).await, ["everyone", "user:ana", "group:hr"]);
+        assert_eq!(principals(&state, &own).await, ["everyone", "user:ana"]);
 
         execute(&state, &AccountCommand::RevokeKey { id }).await.unwrap();
         let bearer = format!("Bearer {of_user}");

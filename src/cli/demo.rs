@@ -11,10 +11,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Session, ask, ingest, models, output, serve};
+use crate::accounts::AccountError;
 use crate::answer::{AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::{Role, password, secret};
 use crate::index;
+use crate::state::users::Created;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -136,8 +138,14 @@ fn serve_people(session: &Session, app: App, samples: &Path, listen: Option<Sock
         let hash = password::hash(&person.name, &word)?;
         let role = if person.name == ADMIN { Role::Admin } else { Role::Member };
         let state = app.state();
-        if !app.wait(state.create_user(&person.name, Some(&hash), role))? {
-            app.wait(state.set_password(&person.name, Some(&hash)))?;
+        match app.wait(state.create_user(&person.name, Some(&hash), role))? {
+            Created::New => {}
+            Created::Exists => {
+                app.wait(state.set_password(&person.name, Some(&hash)))?;
+            }
+            Created::InUse { keys, conversations } => {
+                return Err(AccountError::NameInUse { name: person.name.clone(), keys, conversations }.into());
+            }
         }
         for group in &person.groups {
             app.wait(state.add_to_group(group, std::slice::from_ref(&person.name)))?;

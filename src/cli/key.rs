@@ -12,7 +12,8 @@ use crate::state::now_ms;
 #[derive(clap::Args)]
 #[command(after_help = "\
 A key reads what its user may read. Without --group it has the groups of the local user, as they are at each request; \
-with --group it has these and no others. The user need not exist: a key for a program may have a name of its own.
+with --group it has of these the ones that the local user is in at each request, and no others. The user need not exist: a \
+key for a program may have a name of its own, and then has the groups that --group says.
 
   intramuros key create --user ana --label \"spreadsheet\" --expires-days 90
   intramuros key create --user wiki-bot --group engineering
@@ -29,7 +30,7 @@ enum Command {
         /// In whose name; documents' readers call it `user:NAME`
         #[arg(long, value_name = "NAME")]
         user: String,
-        /// A group whose documents the key reads, in place of the user's own groups; may be repeated
+        /// A group whose documents the key reads, in place of all groups of the user, who has to be in it; may be repeated
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
         /// `member` asks and searches; `admin` brings documents in and runs jobs besides
@@ -88,7 +89,9 @@ fn show(created: &CreatedKey) {
     outln!("A program sends it with each request:  Authorization: Bearer KEY");
     let reads: Vec<String> = reads.iter().map(ToString::to_string).collect();
     outln!("It reads what these may read: {}", reads.join(", "));
-    if record.groups.is_none() && *local_user {
+    if record.groups.is_some() && *local_user {
+        outln!("Of the groups given it has those that {} is in, as things are at each request.", record.user);
+    } else if record.groups.is_none() && *local_user {
         outln!("With the groups of {}, as they are at each request.", record.user);
     } else if record.groups.is_none() {
         outln!("{} is no local user and the key has no groups of its own; --group gives it some.", record.user);

@@ -31,6 +31,7 @@ mod demo;
 mod doctor;
 mod documents;
 mod eval;
+mod feedback;
 mod group;
 mod ingest;
 mod jobs;
@@ -94,6 +95,8 @@ enum Command {
     Documents(documents::Args),
     /// Show ingest runs
     Jobs(jobs::Args),
+    /// Show what people thought of their answers
+    Feedback(feedback::Args),
     /// Create, list and delete the people who sign in, with their passwords and roles
     User(user::Args),
     /// Say who is in which group; groups are what documents' readers name
@@ -188,6 +191,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Models(args) => models::run(&context, &args),
         Command::Documents(args) => documents::run(&context, &args),
         Command::Jobs(args) => jobs::run(&context, &args),
+        Command::Feedback(args) => feedback::run(&context, &args),
         Command::User(args) => user::run(&context, &args),
         Command::Group(args) => group::run(&context, &args),
         Command::Key(args) => key::run(&context, &args),

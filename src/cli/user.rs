@@ -38,7 +38,8 @@ enum Command {
     },
     /// List users with their roles and groups
     List,
-    /// Delete a user with their sessions, keys, memberships and conversations; documents stay
+    /// Delete a user with their sessions, keys, memberships and conversations; documents stay. Takes the name of a program too,
+    /// which has keys and is no user
     Delete {
         /// Whom
         name: String,

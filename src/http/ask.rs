@@ -20,12 +20,12 @@ use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use super::limits::send_within;
 use super::metrics::Ended;
-use super::{Admitted, CancelOnDrop, Shared, links};
+use super::{Admitted, CancelOnDrop, Shared, conversations, links};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::error::ApiError;
-use crate::state::conversations::MAX_MESSAGES;
+use crate::state::conversations::{Kept, MAX_CONVERSATIONS, MAX_MESSAGES, Thread};
 
 /// A question.
 #[derive(Deserialize, ToSchema)]
@@ -43,6 +43,9 @@ pub struct AskRequest {
     stream: bool,
     /// A conversation of yours that question and answer are added to.
     conversation_id: Option<Uuid>,
+    /// Begins a conversation with question and answer; the reply says which. Not together with `conversation_id`.
+    #[serde(default)]
+    new_conversation: bool,
 }
 
 /// An answer, and where it was kept.
@@ -51,8 +54,18 @@ pub struct AskResponse {
     /// The answer itself.
     #[serde(flatten)]
     pub answer: Answer,
-    /// Its id in the conversation, for feedback; `null` without a conversation.
+    /// Its id in the conversation, for feedback; `null` where it is not kept: without a conversation, or in one that was
+    /// deleted or filled up meanwhile.
     pub message_id: Option<Uuid>,
+    /// The conversation that it is kept in; `null` where it is not.
+    pub conversation_id: Option<Uuid>,
+}
+
+impl AskResponse {
+    fn new(answer: Answer, kept: Option<Kept>) -> Self {
+        let (message_id, conversation_id) = (kept.map(|kept| kept.message), kept.map(|kept| kept.conversation));
+        Self { answer, message_id, conversation_id }
+    }
 }
 
 /// One event of a stream.
@@ -83,20 +96,12 @@ pub async fn ask(
 ) -> Result<Response, ApiError> {
     let settings = server.app().config();
     answer::validate(&request.question, &settings.answer)?;
-    if let Some(id) = request.conversation_id {
-        let state = server.app().state();
-        state.conversation(&identity.user, id).await?.ok_or(ApiError::NotFound("conversation"))?;
-        if state.message_count(id).await? >= MAX_MESSAGES {
-            return Err(ApiError::Conflict(format!("the conversation has {MAX_MESSAGES} questions: begin a new one")));
-        }
-    }
+    let thread = thread(&server, &identity, &request).await?;
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let stream = request.stream || accepted.is_some_and(|accept| accept.starts_with("text/event-stream"));
     let mode = request.mode.unwrap_or(settings.answer.mode);
-    let asked = Asked {
-        ask: Ask { question: request.question, mode, seed: request.seed, max_tokens: None },
-        conversation: request.conversation_id,
-    };
+    let ask = Ask { question: request.question, mode, seed: request.seed, max_tokens: None };
+    let asked = Asked { ask, thread };
     let work = Work::begin(&server, &identity, id).await?;
     if stream {
         return Ok(work.events(asked, own_events));
@@ -104,12 +109,36 @@ pub async fn ask(
     Ok(Json(work.whole(asked).await?).into_response())
 }
 
+/// Where the answer is to be kept, if there is room.
+async fn thread(server: &Shared, identity: &Identity, request: &AskRequest) -> Result<Option<Thread>, ApiError> {
+    let state = server.app().state();
+    match (request.conversation_id, request.new_conversation) {
+        (None, false) => Ok(None),
+        (None, true) if state.conversation_count(&identity.user).await? >= MAX_CONVERSATIONS => {
+            Err(conversations::too_many())
+        }
+        (None, true) => Ok(Some(Thread::New)),
+        (Some(_), true) => {
+            Err(ApiError::Invalid("`conversation_id` and `new_conversation` exclude each other: send one".to_owned()))
+        }
+        (Some(id), false) => {
+            state.conversation(&identity.user, id).await?.ok_or(ApiError::NotFound("conversation"))?;
+            if state.message_count(id).await? >= MAX_MESSAGES {
+                return Err(ApiError::Conflict(format!(
+                    "the conversation has {MAX_MESSAGES} questions: begin a new one"
+                )));
+            }
+            Ok(Some(Thread::Of(id)))
+        }
+    }
+}
+
 /// What is asked, and where it is kept.
 pub struct Asked {
     /// The question.
     pub ask: Ask,
     /// A conversation of who asks, looked up already.
-    pub conversation: Option<Uuid>,
+    pub thread: Option<Thread>,
 }
 
 /// An answer's place in the queue, reached.
@@ -171,10 +200,10 @@ impl Work {
         }
         if abandoned {
             // Nobody was told of this answer, and it may be half of one.
-            return Ok(AskResponse { answer, message_id: None });
+            return Ok(AskResponse::new(answer, None));
         }
-        let message_id = keep(app, &identity, asked, &answer)?;
-        Ok(AskResponse { answer, message_id })
+        let kept = keep(app, &identity, asked, &answer)?;
+        Ok(AskResponse::new(answer, kept))
     }
 
     /// The answer as events, in whatever form `shape` gives each piece.
@@ -246,11 +275,10 @@ fn own_events(heard: Heard<'_>, id: &RequestId) -> Vec<Event> {
 }
 
 /// Adds question and answer to the conversation, if there is one.
-fn keep(app: &App, identity: &Identity, asked: &Asked, answer: &Answer) -> Result<Option<Uuid>, ApiError> {
-    let Some(conversation) = asked.conversation else { return Ok(None) };
-    let kept = app.state().add_message(&identity.user, conversation, &asked.ask.question, answer);
-    // The conversation may have been deleted meanwhile.
-    Ok(app.wait(kept)?)
+fn keep(app: &App, identity: &Identity, asked: &Asked, answer: &Answer) -> Result<Option<Kept>, ApiError> {
+    let Some(thread) = asked.thread else { return Ok(None) };
+    // The conversation may have been deleted or filled up meanwhile.
+    Ok(app.wait(app.state().add_message(&identity.user, thread, &asked.ask.question, answer))?)
 }
 
 fn json_event(name: &str, data: &impl Serialize) -> Event {

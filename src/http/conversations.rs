@@ -1,21 +1,23 @@
 //! `/api/v1/conversations` and `/api/v1/feedback`: a person's own questions and answers.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::Shared;
 use super::body::Body;
 use crate::auth::Identity;
 use crate::error::ApiError;
-use crate::state::conversations::{ConversationRecord, MessageRecord, Rating};
+use crate::state::conversations::{ConversationRecord, MAX_CONVERSATIONS, MessageRecord, Page, Rating};
 
 /// Characters of the longest title and of the longest comment.
 const MAX_TITLE: usize = 200;
 const MAX_COMMENT: usize = 4000;
+/// Conversations in one reply.
+const MOST: u32 = 200;
 
 const UNKNOWN: ApiError = ApiError::NotFound("conversation");
 
@@ -29,10 +31,23 @@ pub struct Titled {
     title: String,
 }
 
+/// Which conversations to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// At most so many, 1 to 200; 200 if not given.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
 /// Your conversations, the latest first.
 #[derive(Serialize, ToSchema)]
 pub struct Conversations {
     conversations: Vec<ConversationRecord>,
+    /// Passed as `after`, gives the page that follows; `null` on the last one.
+    next: Option<String>,
 }
 
 /// A conversation with all that is in it.
@@ -57,17 +72,30 @@ pub struct Feedback {
     comment: String,
 }
 
-/// Lists your conversations.
-#[utoipa::path(get, path = "/api/v1/conversations", tag = "conversations",
+/// Lists your conversations, the latest first.
+#[utoipa::path(get, path = "/api/v1/conversations", tag = "conversations", params(ListQuery),
     responses((status = 200, body = Conversations)))]
-pub async fn list(State(server): State<Shared>, identity: Identity) -> Result<Json<Conversations>, ApiError> {
-    let conversations = server.app().state().conversations(&identity.user).await?;
-    Ok(Json(Conversations { conversations }))
+pub async fn list(
+    State(server): State<Shared>,
+    identity: Identity,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Conversations>, ApiError> {
+    let limit = query.limit.unwrap_or(MOST);
+    if !(1..=MOST).contains(&limit) {
+        return Err(ApiError::Invalid(format!("`limit` is {limit} and must lie between 1 and {MOST}")));
+    }
+    let after = query.after.as_deref().map(decode_cursor).transpose()?;
+    let page = Page { after, limit: limit + 1 };
+    let mut conversations = server.app().state().conversations(&identity.user, &page).await?;
+    let more = conversations.len() > limit as usize;
+    conversations.truncate(limit as usize);
+    let next = conversations.last().filter(|_| more).map(encode_cursor);
+    Ok(Json(Conversations { conversations, next }))
 }
 
-/// Begins a conversation.
+/// Begins a conversation. Somebody who has 1000 deletes some before.
 #[utoipa::path(post, path = "/api/v1/conversations", tag = "conversations", request_body = Titled,
-    responses((status = 201, body = ConversationRecord)))]
+    responses((status = 201, body = ConversationRecord), (status = 409, description = "you have too many")))]
 pub async fn create(
     State(server): State<Shared>,
     identity: Identity,
@@ -75,10 +103,16 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<ConversationRecord>), ApiError> {
     let title = bounded("title", request.title.trim(), MAX_TITLE)?;
     let record = server.app().state().create_conversation(&identity.user, title).await?;
-    Ok((StatusCode::CREATED, Json(record)))
+    Ok((StatusCode::CREATED, Json(record.ok_or_else(too_many)?)))
 }
 
-/// A conversation with its questions and answers. An answer that rests on what you can no longer read is withheld.
+/// The refusal of one conversation more.
+pub(super) fn too_many() -> ApiError {
+    ApiError::Conflict(format!("you have {MAX_CONVERSATIONS} conversations: delete some that you need no more"))
+}
+
+/// A conversation with its questions and answers. An answer is withheld that rests on what you can no
+/// longer read, or on a document that was changed or deleted since.
 #[utoipa::path(get, path = "/api/v1/conversations/{id}", tag = "conversations", params(("id" = Uuid, Path)),
     responses((status = 200, body = Conversation)))]
 pub async fn get(
@@ -133,6 +167,15 @@ pub async fn rate(
     let comment = bounded("comment", request.comment.trim(), MAX_COMMENT)?;
     let known = server.app().state().rate(&identity.user, request.message_id, request.rating, comment).await?;
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::NotFound("message")) }
+}
+
+fn encode_cursor(last: &ConversationRecord) -> String {
+    format!("{}.{}", last.updated_ms, last.conversation_id)
+}
+
+fn decode_cursor(text: &str) -> Result<(i64, Uuid), ApiError> {
+    let place = text.split_once('.').and_then(|(ms, id)| Some((ms.parse().ok()?, id.parse().ok()?)));
+    place.ok_or_else(|| ApiError::Invalid("`after` is not the `next` of an earlier page".to_owned()))
 }
 
 fn parsed(id: &str) -> Result<Uuid, ApiError> {

@@ -187,6 +187,8 @@ fn take_away(app: &App, runner: &Runner, identity: &Identity, id: DocumentId) ->
     }
     settled(app, runner, identity, || {
         let _lowered = index::narrow(app, id, &Acl::nobody())?;
+        // A new version may be uploaded before the job sees that this one was deleted.
+        app.wait(app.state().erase_answers(id))?;
         if let Some(stored) = &stored {
             uploads.remove(&exclusive, &stored.place)?;
         }

@@ -228,7 +228,7 @@ pub async fn chat(
         seed: request.seed.map(i64::cast_unsigned),
         max_tokens: request.max_completion_tokens.or(request.max_tokens),
     };
-    let asked = Asked { ask, conversation: None };
+    let asked = Asked { ask, thread: None };
     let chunk =
         Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
     let work = Work::begin(&server, &identity, id).await?;

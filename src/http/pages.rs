@@ -19,7 +19,7 @@ use super::serve::Peer;
 use super::{Shared, links};
 use crate::auth::{self, Asked, Role, Session, SignInError};
 use crate::error::ApiError;
-use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, read, value};
+use crate::web::{Asset, Language, Look, PART, Pages, Place, Theme, Viewer, checksum, read, value};
 
 /// Everything comes from this server, nothing stands inline, nothing frames it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -240,6 +240,7 @@ async fn documents(State(server): State<Shared>, visit: Visit) -> Response {
 struct PlaceQuery {
     start: Option<usize>,
     end: Option<usize>,
+    sum: Option<String>,
     from: Option<usize>,
 }
 
@@ -254,8 +255,8 @@ async fn document(
     // What cannot be understood marks nothing; the document is there all the same.
     let query = query.map(|Query(query)| query).unwrap_or_default();
     let cited = query.start.zip(query.end).filter(|(start, end)| start < end).map(|(start, end)| start..end);
-    let place = Place { cited, from: query.from };
-    match reading(&server, &visit, session, &id, &place).await {
+    let place = Place { cited, sum: query.sum, from: query.from };
+    match reading(&server, &visit, session, &id, place).await {
         Ok(response) => response,
         Err(error) => visit.refuse(error),
     }
@@ -266,12 +267,22 @@ async fn reading(
     visit: &Visit,
     session: &Session,
     id: &str,
-    place: &Place,
+    mut place: Place,
 ) -> Result<Response, ApiError> {
     const UNKNOWN: ApiError = ApiError::NotFound("document");
     let id = id.parse().map_err(|_| UNKNOWN)?;
     let (state, caller) = (server.app().state(), &session.identity.caller);
     let record = state.document(caller, id).await?.ok_or(UNKNOWN)?;
+    let mut changed = false;
+    if let (Some(cited), Some(sum)) = (place.cited.clone(), &place.sum) {
+        // No quote is longer than what a page shows.
+        let range = cited.start..cited.end.min(cited.start.saturating_add(PART));
+        let there = state.document_part(caller, id, range).await?.ok_or(UNKNOWN)?;
+        changed = checksum(&there.text) != *sum;
+    }
+    if changed {
+        place.cited = None;
+    }
     let first = place.first();
     let part = state.document_part(caller, id, first..first.saturating_add(PART + 1)).await?.ok_or(UNKNOWN)?;
     let cited = place.cited.as_ref();
@@ -282,8 +293,10 @@ async fn reading(
         Some(page) => format!("/api/v1/documents/{id}/original#page={page}"),
         None => format!("/api/v1/documents/{id}/original"),
     };
+    // One that did not fit is gone with its place.
+    let sum = place.sum.as_ref().map_or(String::new(), |sum| format!("&sum={sum}"));
     let part = |from: usize| match cited {
-        Some(cited) => format!("/documents/{id}?start={}&end={}&from={from}", cited.start, cited.end),
+        Some(cited) => format!("/documents/{id}?start={}&end={}{sum}&from={from}", cited.start, cited.end),
         None => format!("/documents/{id}?from={from}"),
     };
     let source = links::source(&record.source);
@@ -293,6 +306,7 @@ async fn reading(
             title => record.title, source => source, path => links::path(source, record.path.clone()), language => record.language,
             original => original,
         },
+        changed => changed,
         cited => cited.map(|_| context! { page => page }),
         earlier => reading.earlier.map(part),
         later => reading.later.map(part),

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::doctor::{self, Finding};
 use crate::http::search::SearchResponse;
 use crate::index;
+use crate::state::conversations::FeedbackRecord;
 use crate::state::documents::DocumentRecord;
 use crate::state::jobs::JobRecord;
 
@@ -166,6 +167,21 @@ impl Call for ShowJob {
 
     fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<Option<JobRecord>> {
         Ok(app.wait(app.state().job(&self.id))?)
+    }
+}
+
+/// Lists what people thought of their answers, the latest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ListFeedback {
+    /// How many.
+    pub limit: u32,
+}
+
+impl Call for ListFeedback {
+    type Reply = Vec<FeedbackRecord>;
+
+    fn perform(&self, app: &App, _: &mut Listener<'_>) -> anyhow::Result<Vec<FeedbackRecord>> {
+        Ok(app.wait(app.state().feedback(self.limit))?)
     }
 }
 

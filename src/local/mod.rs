@@ -31,7 +31,9 @@ mod engine;
 mod ingest;
 mod server;
 
-pub use calls::{DocumentText, Examine, Forget, ListDocuments, ListJobs, Question, Search, ShowDocument, ShowJob};
+pub use calls::{
+    DocumentText, Examine, Forget, ListDocuments, ListFeedback, ListJobs, Question, Search, ShowDocument, ShowJob,
+};
 pub use client::Client;
 pub use engine::Engine;
 pub use ingest::{Ingest, Ingested, pass};
@@ -82,6 +84,7 @@ calls! {
     Forget,
     ListJobs,
     ShowJob,
+    ListFeedback,
     Ingest,
     AccountCommand,
     Examine,

@@ -12,7 +12,7 @@ pub struct KeyRecord {
     pub id: String,
     /// Whose rights it has.
     pub user: String,
-    /// Its own groups; `null`: those of the local user at each request.
+    /// Its own groups, of which those count that its local user is in; `null`: all groups of the local user.
     pub groups: Option<Vec<String>>,
     /// What it may do.
     pub role: Role,
@@ -80,6 +80,21 @@ impl State {
         .fetch_optional(&self.pool)
         .await?;
         row.map(record).transpose()
+    }
+
+    /// The groups that a key has now, by name. Of its own groups it has only those that its local user is in; one for a name
+    /// that is no local user has them all.
+    pub async fn groups_of_key(&self, key: &KeyRecord) -> Result<Vec<String>, StateError> {
+        let Some(groups) = &key.groups else { return self.groups_of(&key.user).await };
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT value FROM json_each($2) WHERE NOT EXISTS (SELECT 1 FROM users WHERE name = $1)
+                 OR value IN (SELECT group_name FROM user_groups WHERE user_name = $1) ORDER BY value",
+        )
+        .bind(&key.user)
+        .bind(to_json(groups))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
     }
 
     /// Revokes a key and returns what it was. `None` without one of this id.

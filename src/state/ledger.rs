@@ -8,6 +8,7 @@ use intramuros_ingest::sync::{Known, KnownState, Settled};
 use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
+use super::conversations::erase_answers;
 use super::{State, StateError, from_json, now_ms, to_json};
 
 /// What a commit writes of a document beside its ledger row.
@@ -74,6 +75,7 @@ impl State {
             match settled {
                 Settled::Row(known) => settle_row(&mut transaction, known).await?,
                 Settled::Gone(id) => {
+                    erase_answers(&mut transaction, *id).await?;
                     sqlx::query("DELETE FROM documents WHERE id = $1")
                         .bind(id.to_string())
                         .execute(&mut *transaction)
@@ -289,8 +291,9 @@ async fn write_document(transaction: &mut Transaction<'_, Sqlite>, written: &Wri
     .execute(&mut **transaction)
     .await?;
     sqlx::query(
-        "INSERT INTO document_texts (document_id, text) VALUES ($1, $2)
-         ON CONFLICT (document_id) DO UPDATE SET text = excluded.text",
+        "INSERT INTO document_texts (document_id, text, content_hash)
+             SELECT id, $2, content_hash FROM documents WHERE id = $1
+         ON CONFLICT (document_id) DO UPDATE SET text = excluded.text, content_hash = excluded.content_hash",
     )
     .bind(&id)
     .bind(&document.text)

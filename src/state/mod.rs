@@ -19,7 +19,12 @@ pub mod sources;
 pub mod users;
 
 /// Each step brings a database from version N to N + 1. Steps are only ever added.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_4.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// A handle to the state database; cheap to clone.
 #[derive(Clone)]

@@ -132,6 +132,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::auth::password::{self, PasswordHash};
+    use crate::state::users::Created;
 
     #[tokio::test]
     async fn sessions_are_bounded_expire_and_need_the_password_that_was_verified() {
@@ -139,7 +140,7 @@ mod tests {
         let state = State::open(&directory.path().join("state.sqlite")).await.unwrap();
         let hash = password::hash("ana", "three words together").unwrap();
         let old = password::hash("ana", "three words together").unwrap();
-        assert!(state.create_user("ana", Some(&hash), Role::Member).await.unwrap());
+        assert_eq!(state.create_user("ana", Some(&hash), Role::Member).await.unwrap(), Created::New);
         let now = now_ms();
         fn new<'a>(token_hash: &'a str, password_hash: &'a PasswordHash, expires_ms: i64) -> NewSession<'a> {
             NewSession { token_hash, user: "ana", password_hash, csrf_token: "c", expires_ms }

@@ -30,6 +30,22 @@ pub struct GroupRecord {
     pub members: Vec<String>,
 }
 
+/// What came of creating a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// They are there.
+    New,
+    /// There is one of this name.
+    Exists,
+    /// They would inherit what a key of this name has or has left.
+    InUse {
+        /// API keys.
+        keys: u64,
+        /// Conversations.
+        conversations: u64,
+    },
+}
+
 /// What went with a deleted user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deleted {
@@ -54,13 +70,16 @@ fn record((user, role, signs_in, created_ms, groups): Row) -> Result<UserRecord,
 }
 
 impl State {
-    /// Creates a user; without a password they sign in nowhere. `false` if there is one of this name.
+    /// Creates a user; without a password they sign in nowhere. A name that keys or conversations have is refused: nobody
+    /// inherits them.
     pub async fn create_user(
         &self,
         name: &str,
         password: Option<&PasswordHash>,
         role: Role,
-    ) -> Result<bool, StateError> {
+    ) -> Result<Created, StateError> {
+        // Writing first takes the lock: no key comes between.
+        let mut transaction = self.pool.begin().await?;
         let done = sqlx::query(
             "INSERT INTO users (name, password_hash, role, created_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         )
@@ -68,9 +87,24 @@ impl State {
         .bind(password.map(PasswordHash::as_str))
         .bind(role.to_string())
         .bind(now_ms())
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(done.rows_affected() > 0)
+        if done.rows_affected() == 0 {
+            return Ok(Created::Exists);
+        }
+        let (keys, conversations): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM api_keys WHERE user_name = $1),
+                (SELECT COUNT(*) FROM conversations WHERE user_name = $1)",
+        )
+        .bind(name)
+        .fetch_one(&mut *transaction)
+        .await?;
+        if keys + conversations > 0 {
+            let (keys, conversations) = (keys.unsigned_abs(), conversations.unsigned_abs());
+            return Ok(Created::InUse { keys, conversations });
+        }
+        transaction.commit().await?;
+        Ok(Created::New)
     }
 
     /// All users by name.
@@ -139,22 +173,22 @@ impl State {
     }
 
     /// Deletes a user with their sessions, keys, memberships and conversations, so that nobody of the same name inherits
-    /// them. `None` without such a user.
+    /// them; of a name that is no user, its keys and conversations. `None` where there is nothing of the name.
     pub async fn delete_user(&self, name: &str) -> Result<Option<Deleted>, StateError> {
         let mut transaction = self.pool.begin().await?;
         let mut counts = [0; 4];
         // The user last: what refers to it would go along uncounted.
         for (count, sql) in counts.iter_mut().zip([
-            "DELETE FROM sessions WHERE user_name = $1 AND user_name IN (SELECT name FROM users)",
-            "DELETE FROM api_keys WHERE user_name = $1 AND user_name IN (SELECT name FROM users)",
-            "DELETE FROM conversations WHERE user_name = $1 AND user_name IN (SELECT name FROM users)",
+            "DELETE FROM sessions WHERE user_name = $1",
+            "DELETE FROM api_keys WHERE user_name = $1",
+            "DELETE FROM conversations WHERE user_name = $1",
             "DELETE FROM users WHERE name = $1",
         ]) {
             *count = sqlx::query(sql).bind(name).execute(&mut *transaction).await?.rows_affected();
         }
         transaction.commit().await?;
         let [sessions, keys, conversations, users] = counts;
-        Ok((users > 0).then_some(Deleted { sessions, keys, conversations }))
+        Ok((users + keys + conversations > 0).then_some(Deleted { sessions, keys, conversations }))
     }
 
     /// Puts users into a group, which exists as long as somebody is in it. Changes nothing if some are unknown, and

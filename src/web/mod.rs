@@ -13,7 +13,7 @@ mod reading;
 mod reference;
 mod strings;
 
-pub use reading::{PART, Place, Reading, read};
+pub use reading::{PART, Place, Reading, checksum, read};
 pub use reference::Reference;
 use strings::Strings;
 pub use strings::{Language, Words};

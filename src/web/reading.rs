@@ -12,6 +12,8 @@ pub const PART: usize = 120_000;
 pub struct Place {
     /// The cited place.
     pub cited: Option<Range<usize>>,
+    /// The [`checksum`] of what was cited, where known.
+    pub sum: Option<String>,
     /// Where to begin instead.
     pub from: Option<usize>,
 }
@@ -27,6 +29,13 @@ impl Place {
             _ => 0,
         }
     }
+}
+
+/// Tells whether a quote still stands in its place: FNV-1a of its UTF-8, as `common.js` reckons it
+/// (<http://www.isthe.com/chongo/tech/comp/fnv/>). It goes into links, which quotes are too long for.
+pub fn checksum(text: &str) -> String {
+    let sum = text.bytes().fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{sum:x}")
 }
 
 /// What the page shows.
@@ -135,6 +144,13 @@ mod tests {
     }
 
     #[test]
+    fn the_checksum_is_the_known_one() {
+        assert_eq!(checksum(""), "811c9dc5");
+        assert_eq!(checksum("foobar"), "bf9cf968");
+        assert_ne!(checksum("año"), checksum("ano"));
+    }
+
+    #[test]
     fn a_long_document_comes_in_parts() {
         let long = "x".repeat(PART + 1);
         let reading = read(&long, 0, &[], None);
@@ -143,9 +159,9 @@ mod tests {
         let reading = read("the rest", PART, &[], None);
         assert_eq!((reading.earlier, reading.later), (Some(0), None));
 
-        let far = Place { cited: Some(PART * 3..PART * 3 + 10), from: None };
+        let far = Place { cited: Some(PART * 3..PART * 3 + 10), ..Place::default() };
         assert_eq!(far.first(), PART * 3 - PART / 4);
-        assert_eq!(Place { cited: Some(10..20), from: None }.first(), 0);
-        assert_eq!(Place { cited: Some(10..20), from: Some(7) }.first(), 7);
+        assert_eq!(Place { cited: Some(10..20), ..Place::default() }.first(), 0);
+        assert_eq!(Place { cited: Some(10..20), from: Some(7), ..Place::default() }.first(), 7);
     }
 }

@@ -141,6 +141,8 @@ fn every_command_says_the_same_with_and_without_a_server() {
         &["jobs"],
         &["--json", "jobs"],
         &["--json", "jobs", &job],
+        &["feedback"],
+        &["--json", "feedback"],
         &["jobs", nobody],
         &["ingest", missing],
     ];

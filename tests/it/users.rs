@@ -115,3 +115,23 @@ fn a_key_is_shown_once() {
     assert_eq!(revoked["revoked"]["label"], "wiki");
     assert_eq!(scratch.run(["--json", "key", "list"]).assert_ok().json()["keys"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_key_loses_the_group_that_its_user_loses() {
+    let scratch = Scratch::new();
+    scratch.run(["user", "create", "luis", "--no-password"]).assert_ok();
+    scratch.run(["group", "add", "legal", "luis"]).assert_ok();
+    scratch.write("garage.md", "# Garage\n\nThe code of the garage in Calle Sirio is 4417.\n");
+    scratch.ingest(&["--acl", "group:legal"]);
+    let (luis, bot) = (scratch.key("luis", &["legal"], "member"), scratch.key("bot", &["legal"], "member"));
+    let outside = scratch.run(["--json", "key", "create", "--user", "luis", "--group", "hr"]).assert_ok().json();
+    assert_eq!(outside["reads"], serde_json::json!(["everyone", "user:luis"]));
+    let server = scratch.serve();
+    let question = serde_json::json!({ "question": "What is the code of the garage?" });
+    let finds = |key: &str| server.post("/api/v1/search", key, &question).expect(200).body.contains("4417");
+    assert!(finds(&luis) && finds(&bot));
+    scratch.run(["group", "remove", "legal", "luis"]).assert_ok();
+    assert!(!finds(&luis) && finds(&bot));
+    assert_eq!(server.get("/api/v1/session", &luis).expect(200).json()["groups"], serde_json::json!([]));
+    assert!(server.stop());
+}

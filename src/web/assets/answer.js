@@ -1,6 +1,6 @@
 // An answer on the page: its text with citation marks, what it rests on, and what is honest to say about it.
 
-import { call, count, el, icon, iconButton, notice, seconds, t } from "./common.js";
+import { call, count, el, icon, iconButton, notice, placeLink, seconds, t } from "./common.js";
 import { openPanel } from "./panel.js";
 
 /** The text of an answer in parts: `{text}`, `{said}` (a quote in a sentence), `{mark}`, and `{quote}` on a line of its own. */
@@ -125,7 +125,7 @@ function aside(answer) {
   }
   if (answer.left_out.length) {
     const list = answer.left_out.map((passage) =>
-      el("li", {}, el("a", { href: `/documents/${passage.document_id}?start=${passage.start}&end=${passage.end}#cited` }, passage.title),
+      el("li", {}, el("a", { href: placeLink(passage) }, passage.title),
         passage.page ? ` · ${t("page")} ${passage.page}` : null));
     told.append(el("details", {}, el("summary", {}, count("left_out", answer.left_out.length)), el("ul", {}, ...list)));
   }
@@ -194,7 +194,7 @@ function plainText(question, answer) {
   if (answer.citations.length) lines.push("", `${t("sources")}:`);
   for (const citation of answer.citations) {
     const place = citation.page ? `${citation.title}, ${t("page")} ${citation.page}` : citation.title;
-    const link = new URL(`/documents/${citation.document_id}?start=${citation.start}&end=${citation.end}#cited`, location.origin);
+    const link = new URL(placeLink(citation), location.origin);
     lines.push(`[${citation.n}] ${place}: «${citation.quote}»`, `    ${link}`);
   }
   return lines.join("\n");

@@ -126,9 +126,11 @@ async function put(asked, chosen, node = turn(asked)) {
     },
   };
   try {
-    if (!conversation) await begin(controller.signal);
+    // A conversation begins with an answer, so that none is left empty.
+    const where = conversation ? { conversation_id: conversation } : { new_conversation: true };
+    const answer = await ask({ question: asked, mode: chosen, ...where }, heard, controller.signal);
+    if (!conversation && answer.conversation_id) begin(answer.conversation_id);
     const here = conversation;
-    const answer = await ask({ question: asked, mode: chosen, conversation_id: here }, heard, controller.signal);
     const follow = isAtEnd();
     live.replaceWith(answerNode(answer, { messageId: answer.message_id, question: asked }));
     if (follow) toEnd();
@@ -144,11 +146,10 @@ async function put(asked, chosen, node = turn(asked)) {
   }
 }
 
-async function begin(signal) {
-  const made = await call("POST", "/api/v1/conversations", { json: {}, signal });
-  conversation = made.conversation_id;
-  history.pushState(null, "", `/?c=${conversation}`);
-  setCurrent(conversation);
+function begin(id) {
+  conversation = id;
+  history.pushState(null, "", `/?c=${id}`);
+  setCurrent(id);
 }
 
 function stopped(live) {

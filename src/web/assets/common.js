@@ -159,9 +159,17 @@ export function seconds(ms) {
   return new Intl.NumberFormat(language, { style: "unit", unit: "second", maximumFractionDigits: ms < 9950 ? 1 : 0 }).format(ms / 1000);
 }
 
-/** The reading page of a document at a place. */
-export function placeLink({ document_id, start, end }) {
-  return `/documents/${document_id}?start=${start}&end=${end}#cited`;
+/** The reading page of a document at a place; of a quote, with what tells whether it still stands there. */
+export function placeLink({ document_id, start, end, quote }) {
+  const sum = quote === undefined ? "" : `&sum=${checksum(quote)}`;
+  return `/documents/${document_id}?start=${start}&end=${end}${sum}#cited`;
+}
+
+/** FNV-1a of the text in UTF-8, as the server reckons it. Browsers keep better ones from pages served over plain http. */
+function checksum(text) {
+  let sum = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) sum = Math.imul(sum ^ byte, 0x01000193);
+  return (sum >>> 0).toString(16);
 }
 
 /** The file itself, at its page where it has pages. */

@@ -77,6 +77,7 @@ function marked(slice, citation) {
   const characters = Array.from(slice.text);
   const from = slice.start;
   const part = (start, end) => characters.slice(Math.max(0, start - from), Math.max(0, end - from)).join("");
+  if (part(citation.start, citation.end) !== citation.quote) return [el("p", { class: "note" }, t("document_changed"))];
   const cut = characters.length >= citation.end + AROUND - from;
   return [
     el("span", { class: "dim" }, from > 0 ? "… " : "", part(from, citation.start)),

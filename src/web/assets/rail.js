@@ -10,6 +10,10 @@ const narrow = window.matchMedia("(max-width: 60rem)");
 
 let hooks = {};
 let current = null;
+/** Conversations that are shown at first, and that come with each further look; and the most in one reply. */
+const PART = 50;
+const MOST = 200;
+let wanted = PART;
 
 /** `open(id)` shows a conversation, `gone()` follows the deletion of the one shown, `renamed(title)` its new name. */
 export function startRail(given) {
@@ -31,17 +35,21 @@ export function setCurrent(id) {
   }
 }
 
-/** Reads the list again. Returns it. */
+/** Reads the list again, as far as it is shown. Returns it. */
 export async function refresh() {
-  let conversations;
+  const conversations = [];
+  let after = null;
   try {
-    ({ conversations } = await call("GET", "/api/v1/conversations"));
+    do {
+      const query = new URLSearchParams({ limit: Math.min(wanted - conversations.length, MOST), ...(after && { after }) });
+      const part = await call("GET", `/api/v1/conversations?${query}`);
+      conversations.push(...part.conversations);
+      after = part.next;
+    } while (after && conversations.length < wanted);
   } catch (failure) {
     list.replaceChildren(el("p", { class: "quiet" }, failure.words));
     return [];
   }
-  // What has no title has no question yet: it was begun and broken off.
-  conversations = conversations.filter((conversation) => conversation.title);
   const nodes = [];
   let heading = "";
   for (const conversation of conversations) {
@@ -50,12 +58,22 @@ export async function refresh() {
     heading = name;
     nodes.push(item(conversation));
   }
+  if (after) nodes.push(el("button", { class: "button rail-more", type: "button", onclick: more }, t("show_more")));
   list.replaceChildren(...(nodes.length ? nodes : [el("p", { class: "quiet" }, t("no_conversations"))]));
   setCurrent(current);
   return conversations;
 }
 
-function item({ conversation_id: id, title }) {
+async function more() {
+  const shown = list.querySelectorAll("a").length;
+  wanted += PART;
+  await refresh();
+  list.querySelectorAll("a")[shown]?.focus();
+}
+
+function item({ conversation_id: id, title: given }) {
+  // A program may begin one without a question.
+  const title = given || t("untitled");
   const open = (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
