@@ -143,7 +143,7 @@ function tools(answer, { messageId, rating, question }) {
     }
     copy.replaceChildren(icon("check"));
     setTimeout(() => copy.replaceChildren(icon("copy")), 2000);
-    notice(t("copied"));
+    notice(t(answer.citations.length ? "copied" : "copied_alone"));
   });
   row.append(copy);
   const comment = el("div", { class: "comment", hidden: true });
@@ -166,7 +166,7 @@ function tools(answer, { messageId, rating, question }) {
     }
     comment.append(...commentForm(messageId, comment));
   }
-  row.append(el("span", { class: "took quiet", title: answer.model ?? "" },
+  if (!answer.abstained) row.append(el("span", { class: "took quiet", title: answer.model ?? "" },
     t(answer.mode === "extract" ? "took_quotes" : "took_answer", { seconds: seconds(answer.timings_ms.total) })));
   return el("div", { class: "stack" }, row, comment);
 }

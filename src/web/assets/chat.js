@@ -1,7 +1,7 @@
 // The chat page: the thread and the composer.
 
 import { answerNode, textNodes } from "./answer.js";
-import { call, el, seconds, t, user } from "./common.js";
+import { call, el, notice, seconds, t, user } from "./common.js";
 import { closePanel } from "./panel.js";
 import { closeRail, refresh, setCurrent, startRail } from "./rail.js";
 import { ask } from "./stream.js";
@@ -51,6 +51,11 @@ question.addEventListener("keydown", (event) => {
     event.preventDefault();
     composer.requestSubmit();
   }
+});
+question.addEventListener("paste", (event) => {
+  const pasted = event.clipboardData.getData("text").length;
+  const kept = question.value.length - (question.selectionEnd - question.selectionStart);
+  if (kept + pasted > question.maxLength) notice(t("question_cut", { n: question.maxLength }));
 });
 composer.addEventListener("change", () => localStorage.setItem(MODE, mode()));
 composer.addEventListener("submit", (event) => {
@@ -167,7 +172,16 @@ function failed(failure, live, node, asked, chosen) {
         live.remove();
         put(asked, chosen, node);
       } }, t("try_again"));
-  live.append(el("div", { class: "note note-bad retry", role: "alert" }, el("p", {}, failure.words), again));
+  const gone = failure.code === "not_found" && conversation;
+  if (gone) {
+    // Deleted elsewhere meanwhile: the next try begins a new one.
+    conversation = null;
+    history.replaceState(null, "", "/");
+    refresh();
+    setCurrent(null);
+  }
+  const words = gone ? t("conversation_deleted") : failure.words;
+  live.append(el("div", { class: "note note-bad retry", role: "alert" }, el("p", {}, words), again));
   if (failure.code === "busy") countDown(again, failure.retryAfter || 5);
   toEnd();
 }
