@@ -3,6 +3,7 @@
 // Run by `./test`, or alone:  tests/clients/served.py node --test tests/web/chat.mjs
 
 import assert from "node:assert/strict";
+import { env } from "node:process";
 import { after, before, test } from "node:test";
 
 import { BASE, PATIENCE, SCREENSHOTS, api, ask, launch, put, signIn, signOut, visitor } from "./browser.mjs";
@@ -264,6 +265,70 @@ test("files are dropped, sources are looked through, and work can be stopped", a
   await leave();
 });
 
+test("a citation says when its document has changed since", async () => {
+  const { page, leave } = await visitor(browser, { locale: "es-ES" });
+  await signIn(page, "marta");
+  const lamp = (words) => `# Beacon rota\n\nThe beacon of Cape Ostrel is ${words}.\n`;
+  await uploaded(lamp("painted white every ninth Monday"));
+  const question = "How often is the beacon of Cape Ostrel painted?";
+  const answer = await ask(page, question, "extract");
+  assert.match(await answer.locator(".answer-text").innerText(), /ninth Monday/);
+  const mark = page.locator("#panel-text mark, .document mark");
+  await answer.locator(".answer-text .chip").first().click();
+  await page.locator('#panel-text[aria-busy="false"]').waitFor();
+  assert.equal(await mark.count(), 1);
+  const place = await page.locator("#panel-links .button-main").getAttribute("href");
+  const document = await page.context().newPage();
+  await document.goto(BASE + place);
+  assert.match(await document.locator("#cited").innerText(), /ninth Monday/);
+
+  const { body } = await api(page, `/api/v1/conversations/${new URL(page.url()).searchParams.get("c")}`);
+  assert.ok(body.messages[0].answer);
+  await uploaded(lamp("taken down, and nobody paints it"));
+  await page.keyboard.press("Escape");
+  await answer.locator(".answer-text .chip").first().click();
+  await page.locator('#panel-text[aria-busy="false"]').waitFor();
+  assert.match(await page.locator("#panel-text").innerText(), /ha cambiado desde entonces/);
+  assert.equal(await mark.count(), 0);
+  await document.reload();
+  assert.match(await document.locator(".document .note").innerText(), /ha cambiado desde entonces/);
+  assert.match(await document.locator(".document").innerText(), /nobody paints it/);
+  assert.equal(await document.locator("mark").count(), 0);
+  await document.close();
+
+  await page.reload();
+  await page.locator(".turn .note").waitFor();
+  assert.match(await page.locator(".turn").innerText(), /ha cambiado/);
+  assert.ok(!(await page.locator(".turn").innerText()).includes("ninth Monday"));
+  await leave();
+});
+
+test("all conversations can be reached, and a question that is refused begins none", async () => {
+  const { page, leave } = await visitor(browser, {}, [/status of 429/]);
+  for (let number = 0; number < 60; number += 1) {
+    await asAdmin("/api/v1/conversations", { json: { title: number ? `Errand ${number}` : "" } });
+  }
+  await signIn(page, "marta");
+  const links = page.locator("#conversations a");
+  await links.first().waitFor();
+  assert.equal(await links.count(), 50);
+  await page.locator("#conversations button", { hasText: "Show more" }).click();
+  await links.nth(59).waitFor();
+  assert.equal(await page.locator("#conversations a", { hasText: "Without a title" }).count(), 1);
+  assert.equal(await page.locator("#conversations button", { hasText: "Show more" }).count(), 0);
+  const all = await links.count();
+
+  await page.route("**/api/v1/ask", (route) => route.fulfill({
+    status: 429, headers: { "Retry-After": "30" }, json: { code: "busy", message: "busy", request_id: "x" },
+  }));
+  const turn = await put(page, ENGLISH, "extract");
+  await turn.locator(".retry").waitFor();
+  assert.equal(page.url(), `${BASE}/`);
+  const { body } = await api(page, "/api/v1/conversations");
+  assert.equal(body.conversations.length, all);
+  await leave();
+});
+
 test("a member is offered no uploads", async () => {
   const { page, leave } = await visitor(browser);
   await signIn(page, "ana");
@@ -346,6 +411,29 @@ async function inSight(locator) {
     return false;
   });
   assert.ok(seen, "it is out of sight");
+}
+
+/** A request of a program of marta's. */
+async function asAdmin(path, { json, form } = {}) {
+  const headers = { Authorization: `Bearer ${env.SERVED_ADMIN_KEY}`, ...(json && { "Content-Type": "application/json" }) };
+  const body = form ?? (json && JSON.stringify(json));
+  const response = await fetch(BASE + path, { method: body ? "POST" : "GET", headers, body });
+  assert.ok(response.ok, `${response.status} from ${path}`);
+  return response.json();
+}
+
+/** Brings a version of one document in, for everyone. */
+async function uploaded(text) {
+  const form = new FormData();
+  form.set("readers", "everyone");
+  form.set("file", new Blob([text]), "beacon-rota.md");
+  const { job: { job_id: id } } = await asAdmin("/api/v1/documents", { form });
+  for (;;) {
+    const { state } = await asAdmin(`/api/v1/jobs/${id}`);
+    if (state === "done") return;
+    assert.ok(["queued", "running"].includes(state), state);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 function squeezed(text) {
