@@ -172,9 +172,9 @@ fn take_away(app: &App, runner: &Runner, identity: &Identity, id: DocumentId) ->
     let uploads = app.uploads();
     let exclusive = uploads.exclusive();
     let record = app.wait(app.state().document(&identity.caller, id))?;
-    // What waits to be indexed, or could not be, is in no list; its own readers may delete it all the same.
+    // What waits to be indexed, or could not be, is in no list; its readers and its sender may delete it all the same.
     let stored = uploads.find(id)?;
-    let is_theirs = stored.as_ref().is_some_and(|stored| identity.caller.may_read(&stored.readers));
+    let is_theirs = stored.as_ref().is_some_and(|stored| stored.is_theirs(&identity.user, &identity.caller));
     match &record {
         None if !is_theirs => return Err(UNKNOWN),
         Some(record) if record.source != uploads::SOURCE => {

@@ -19,8 +19,9 @@ use crate::jobs::JobProgress;
 use crate::state::jobs::{JobRecord, JobRequest};
 use crate::state::ledger::Counts;
 
-/// Files that one job names.
+/// Files that one job names, and those that are looked at for that.
 const MOST_NAMED: usize = 100;
+const MOST_LOOKED_AT: usize = 10_000;
 const UNKNOWN_JOB: ApiError = ApiError::NotFound("job");
 
 /// A job, and how far it is.
@@ -45,8 +46,10 @@ impl JobView {
     /// local administrator.
     async fn whole(server: &Server, identity: &Identity, record: JobRecord) -> Result<Self, ApiError> {
         let mut known = HashSet::new();
-        for path in listed(&record).into_iter().take(MOST_NAMED) {
-            if server.app().state().may_know(&identity.caller, &record.source, &path).await? {
+        for path in listed(&record).into_iter().take(MOST_LOOKED_AT) {
+            if known.len() < MOST_NAMED
+                && server.app().state().may_know(&identity.caller, &record.source, &path).await?
+            {
                 known.insert(path);
             }
         }
@@ -57,6 +60,10 @@ impl JobView {
         // One that has begun since its record was read is shown as the record says.
         let progress = if record.state == "running" { server.runner.progress(&record.job_id) } else { None };
         let mut unnamed = 0;
+        // The local administrator's may have gone over a part of a source, whose name not everybody may know.
+        if record.requested_by.is_none() && record.error.is_some() {
+            record.error = Some(format!("`intramuros jobs {}` on the server says why", record.job_id));
+        }
         if let Some(report) = record.report.as_mut().and_then(serde_json::Value::as_object_mut) {
             for list in ["failures", "skips", "warnings"] {
                 let Some(items) = report.get_mut(list).and_then(serde_json::Value::as_array_mut) else { continue };

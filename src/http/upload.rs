@@ -141,14 +141,14 @@ fn place(
 ) -> Result<(JobRecord, Vec<Place>), ApiError> {
     let uploads = app.uploads();
     let exclusive = uploads.exclusive();
-    let place = |name: &String| uploads.place_for(&exclusive, name, readers, &identity.caller);
+    let place = |name: &String| uploads.place_for(&exclusive, name, readers, (&identity.user, &identity.caller));
     let places: Vec<Place> = incoming.names().iter().map(place).collect::<Result<_, _>>()?;
     let job = settled(app, runner, identity, || {
         let mut lowered = Vec::with_capacity(places.len());
         for place in &places {
             lowered.push(index::narrow(app, place.id(), readers)?);
         }
-        Ok(incoming.place(uploads, &exclusive, &places, readers)?)
+        Ok(incoming.place(uploads, &exclusive, &places, (readers, &identity.user))?)
     })?;
     Ok((job, places))
 }

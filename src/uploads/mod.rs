@@ -31,6 +31,8 @@ const INCOMING: &str = ".incoming";
 /// Former versions while new ones take their place; after a crash those without a successor go back.
 const REPLACED: &str = ".replaced";
 const ACCESS_FILE: &str = ".access.toml";
+/// Beside it, the name of who sent the file.
+const SENDER_FILE: &str = ".sender";
 
 /// The folder of uploaded files.
 pub struct Uploads {
@@ -82,6 +84,15 @@ pub struct Stored {
     pub place: Place,
     /// Its readers.
     pub readers: Acl,
+    /// Who sent it, where that is known.
+    pub sender: Option<String>,
+}
+
+impl Stored {
+    /// Whether somebody may replace it or take it away: who may read it, and who sent it.
+    pub fn is_theirs(&self, user: &str, caller: &Caller) -> bool {
+        caller.may_read(&self.readers) || self.sender.as_deref() == Some(user)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,13 +153,19 @@ impl Uploads {
         Ok(None)
     }
 
-    /// Where a file of this name belongs: the place of an earlier version that the caller may read, best of the same
-    /// readers, or else a new one. Whether somebody else has a file of this name does not show.
-    pub fn place_for(&self, _: &Exclusive<'_>, name: &str, readers: &Acl, caller: &Caller) -> io::Result<Place> {
+    /// Where a file of this name belongs: the place of an earlier version that is [theirs](Stored::is_theirs), best of the
+    /// same readers, or else a new one. Whether somebody else has a file of this name does not show.
+    pub fn place_for(
+        &self,
+        _: &Exclusive<'_>,
+        name: &str,
+        readers: &Acl,
+        (user, caller): (&str, &Caller),
+    ) -> io::Result<Place> {
         let mut own = Vec::new();
         for place in self.places()?.into_iter().filter(|place| place.name == name) {
             let stored = self.stored(place);
-            if caller.may_read(&stored.readers) {
+            if stored.is_theirs(user, caller) {
                 own.push(stored);
             }
         }
@@ -180,11 +197,14 @@ impl Uploads {
         // Without a list of readers that can be used nobody reads it.
         let readers = fs::read_to_string(self.root.join(&place.folder).join(ACCESS_FILE)).ok();
         let parsed = readers.and_then(|text| toml::from_str::<AccessFile>(&text).ok());
-        Stored { place, readers: parsed.map_or_else(Acl::nobody, |file| file.readers) }
+        let sender = fs::read_to_string(self.root.join(&place.folder).join(SENDER_FILE)).ok();
+        Stored { place, readers: parsed.map_or_else(Acl::nobody, |file| file.readers), sender }
     }
 
     /// Takes a file away, durably. Returns whether it was there.
     pub fn remove(&self, _: &Exclusive<'_>, place: &Place) -> io::Result<bool> {
+        // A former version that was left there would come back at the next start.
+        remove_all(&self.root.join(REPLACED).join(&place.folder))?;
         private_dir(&self.root.join(INCOMING))?;
         let aside = self.root.join(INCOMING).join(Uuid::new_v4().simple().to_string());
         match fs::rename(self.root.join(&place.folder), &aside) {
@@ -238,13 +258,21 @@ impl Incoming {
 
     /// Makes all files documents of the source with these readers, durably, each at its place, where it replaces what was
     /// there. On an error none is.
-    pub fn place(&self, uploads: &Uploads, _: &Exclusive<'_>, places: &[Place], readers: &Acl) -> io::Result<()> {
+    pub fn place(
+        &self,
+        uploads: &Uploads,
+        _: &Exclusive<'_>,
+        places: &[Place],
+        (readers, sender): (&Acl, &str),
+    ) -> io::Result<()> {
         let access = toml::to_string(&AccessFile { readers: readers.clone() }).map_err(io::Error::other)?;
         for (i, name) in self.names.iter().enumerate() {
             let directory = self.directory.join(i.to_string());
-            let mut file = File::create(directory.join(ACCESS_FILE))?;
-            file.write_all(access.as_bytes())?;
-            file.sync_all()?;
+            for (file, text) in [(ACCESS_FILE, access.as_str()), (SENDER_FILE, sender)] {
+                let mut file = File::create(directory.join(file))?;
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+            }
             File::open(directory.join(name))?.sync_all()?;
             sync_dir(&directory)?;
         }
@@ -351,11 +379,12 @@ mod tests {
         }
         let (exclusive, readers) = (uploads.exclusive(), readers.parse().unwrap());
         let places = places(uploads, &exclusive, &incoming, &readers);
-        incoming.place(uploads, &exclusive, &places, &readers).unwrap();
+        incoming.place(uploads, &exclusive, &places, (&readers, "lea")).unwrap();
     }
 
     fn places(uploads: &Uploads, exclusive: &Exclusive<'_>, incoming: &Incoming, readers: &Acl) -> Vec<Place> {
-        let place = |name: &String| uploads.place_for(exclusive, name, readers, &Caller::LocalAdministrator).unwrap();
+        let place =
+            |name: &String| uploads.place_for(exclusive, name, readers, ("lea", &Caller::LocalAdministrator)).unwrap();
         incoming.names().iter().map(place).collect()
     }
 
@@ -401,7 +430,7 @@ mod tests {
         incoming.add("b.md").unwrap();
         let exclusive = uploads.exclusive();
         let places = places(&uploads, &exclusive, &incoming, &Acl::nobody());
-        incoming.place(&uploads, &exclusive, &places, &Acl::nobody()).unwrap_err();
+        incoming.place(&uploads, &exclusive, &places, (&Acl::nobody(), "lea")).unwrap_err();
         drop(incoming);
         assert_eq!(text(&uploads, "a.md").as_deref(), Some("one"));
         assert_eq!(text(&uploads, "b.md"), None);
@@ -461,10 +490,11 @@ mod tests {
         let uploads = Uploads::open(data.path()).unwrap();
         upload(&uploads, &[("contract.md", "of hr")], "group:hr");
         let of_group = |group: &str| Caller::new([Principal::Group(group.to_owned())]);
-        let place = |caller: &Caller, readers: &str| {
+        let place_of = |user: &str, caller: &Caller, readers: &str| {
             let readers = readers.parse().unwrap();
-            uploads.place_for(&uploads.exclusive(), "contract.md", &readers, caller).unwrap()
+            uploads.place_for(&uploads.exclusive(), "contract.md", &readers, (user, caller)).unwrap()
         };
+        let place = |caller: &Caller, readers: &str| place_of("somebody", caller, readers);
         let theirs = stored(&uploads, "contract.md")[0].place.clone();
         assert_eq!(place(&of_group("hr"), "everyone"), theirs);
         assert_ne!(place(&of_group("legal"), "group:legal"), theirs);
@@ -475,10 +505,14 @@ mod tests {
         fs::write(incoming.add("contract.md").unwrap(), "of legal").unwrap();
         let other = place(&of_group("legal"), "group:legal");
         let places = std::slice::from_ref(&other);
-        incoming.place(&uploads, &uploads.exclusive(), places, &"group:legal".parse().unwrap()).unwrap();
+        let readers = "group:legal".parse().unwrap();
+        incoming.place(&uploads, &uploads.exclusive(), places, (&readers, "luis")).unwrap();
         let both = Caller::new(["hr", "legal"].map(|group| Principal::Group(group.to_owned())));
         assert_eq!(place(&both, "group:hr"), theirs);
         assert_eq!(place(&both, "group:legal"), other);
         assert!(![&theirs, &other].contains(&&place(&both, "everyone")));
+        // Who sent a file for others sends its next version, too.
+        assert_eq!(place_of("luis", &Caller::new([]), "group:legal"), other);
+        assert_eq!(place_of("lea", &Caller::new([]), "group:hr"), theirs);
     }
 }

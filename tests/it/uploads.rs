@@ -125,6 +125,15 @@ fn departments_do_not_see_or_replace_each_others_files_of_the_same_name() {
     let seen = server.get(&format!("/api/v1/jobs/{job}"), &lea).expect(200).json();
     assert_eq!((&seen["report"]["failed"], &seen["unnamed"]), (&json!(1), &json!(1)), "{seen}");
 
+    // Who sends a file for others sends its next version, too, and may take it away.
+    let first = brought_in(&server, &lea, "sueldos.md", "# Sueldos\n\nSuben en enero.\n", "group:hr");
+    let second = brought_in(&server, &lea, "sueldos.md", "# Sueldos\n\nSuben en marzo.\n", "group:hr");
+    assert_eq!(first, second);
+    assert_eq!(replies(&server, &lea, &second), [404, 404, 404]);
+    assert!(server.get(&format!("/api/v1/documents/{second}/original"), &marta).expect(200).body.contains("marzo"));
+    server.delete(&format!("/api/v1/documents/{second}"), &lea).expect(204);
+    assert_eq!(replies(&server, &marta, &second), [404, 404, 404]);
+
     // Long names that differ only at their end are two files.
     let long = |last: &str| format!("{}{last}.md", "acta ".repeat(60));
     let one = brought_in(&server, &lea, &long("1"), "# One\n\nThe first of the minutes.\n", "group:legal");
