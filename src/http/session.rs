@@ -52,7 +52,7 @@ impl From<Known> for Who {
 
 /// Signs in with name and password. The cookie `intramuros_session` that comes back is the session.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = SignIn, security(()),
-    responses((status = 200, body = Who, headers(("Set-Cookie" = String, description = "The session, for this server only")))))]
+    responses((status = 401, description = "the name or the password is wrong"), (status = 200, body = Who, headers(("Set-Cookie" = String, description = "The session, for this server only")))))]
 pub async fn begin(
     State(server): State<Shared>,
     peer: Option<Extension<Peer>>,

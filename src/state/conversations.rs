@@ -579,6 +579,7 @@ mod tests {
         }
         sqlx::raw_sql(
             "DROP TABLE message_documents; ALTER TABLE document_texts DROP COLUMN content_hash;
+             DROP TABLE devices; DROP INDEX documents_title;
              UPDATE schema_version SET version = 2",
         )
         .execute(&state.pool)

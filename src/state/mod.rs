@@ -92,6 +92,8 @@ impl State {
             // An acknowledged commit must survive a power cut, not only a crash of the process.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted is overwritten.
+            .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         let state = Self { pool };
