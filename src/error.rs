@@ -206,7 +206,11 @@ impl From<RetrieveError> for ApiError {
 impl From<AnswerError> for ApiError {
     fn from(error: AnswerError) -> Self {
         match error {
-            AnswerError::EmptyQuestion | AnswerError::LongQuestion { .. } => Self::Invalid(error.to_string()),
+            AnswerError::EmptyQuestion => Self::Invalid(error.to_string()),
+            // Who asks over HTTP has no settings to change.
+            AnswerError::LongQuestion { characters, most } => Self::Invalid(format!(
+                "the question has {characters} characters and may have {most}: ask a shorter one"
+            )),
             AnswerError::Retrieve(error) => error.into(),
             AnswerError::Model(error) => error.into(),
             other @ AnswerError::NoGenerator => Self::Internal(other.into()),

@@ -157,7 +157,9 @@ pub enum AnswerError {
     #[error("the question is empty: ask in a sentence or a few words")]
     EmptyQuestion,
     /// It is too long.
-    #[error("the question has {characters} characters and may have {most}: ask a shorter one")]
+    #[error(
+        "the question has {characters} characters and may have {most}: ask a shorter one, or raise `answer.max_question_chars`"
+    )]
     LongQuestion {
         /// As given.
         characters: usize,

@@ -107,13 +107,13 @@ fn every_sample_question_as_every_person_over_every_route_stays_inside_the_right
     let documents = documents(&scratch);
     let questions = questions();
     assert!(questions.len() >= 60 && documents.len() >= 45);
-    let keys: Vec<String> = PEOPLE.iter().map(|(user, groups)| scratch.key(user, groups, "member")).collect();
     for (user, groups) in PEOPLE {
         scratch.run_with_input(&["user", "create", user, "--password-stdin"], PASSWORD).assert_ok();
         for group in *groups {
             scratch.run(["group", "add", group, user]).assert_ok();
         }
     }
+    let keys: Vec<String> = PEOPLE.iter().map(|(user, groups)| scratch.key(user, groups, "member")).collect();
     let server = scratch.serve();
 
     let mut own = BTreeMap::new();
