@@ -3,6 +3,11 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a lock is waited for whose owner has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Held as long as the data directory is open; released by the system when the process ends, however it ends.
 pub struct DataLock {
@@ -44,16 +49,20 @@ impl DataLock {
             .truncate(false)
             .open(directory.join("lock"))
             .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                // The owner may be between locking and writing; then there is no name to show yet.
-                let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
-                let owner = if known { owner.trim().to_owned() } else { "another process".to_owned() };
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(source)) => return Err(io(source)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let owner = owner(&mut file);
+            // One that was killed while it started a reader leaves the lock to that for a moment.
+            if begun.elapsed() > PATIENCE || !owner.as_deref().is_some_and(has_ended) {
+                let owner = owner.unwrap_or_else(|| "another process".to_owned());
                 return Err(LockError::Taken { directory: shown, owner });
             }
+            std::thread::sleep(LOOK_EVERY);
         }
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
@@ -63,9 +72,38 @@ impl DataLock {
     }
 }
 
+/// Who has it, as they wrote it; they may be between locking and writing.
+fn owner(file: &mut File) -> Option<String> {
+    let mut owner = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut owner));
+    read.ok().map(|_| owner.trim().to_owned()).filter(|owner| !owner.is_empty())
+}
+
+/// Whether the process that an owner names is gone.
+fn has_ended(owner: &str) -> bool {
+    let id = owner.strip_prefix("process ").and_then(|rest| rest.split_whitespace().next());
+    id.is_some_and(|id| !Path::new("/proc").join(id).exists())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_owner_left_to_its_child_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        // No process has this number.
+        let path = directory.path().join("lock");
+        std::fs::write(&path, "process 4294967295 (intramuros serve)").unwrap();
+        let child = File::open(&path).unwrap();
+        child.lock().unwrap();
+        let freed = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(child);
+        });
+        assert!(DataLock::acquire(directory.path(), "serve").is_ok());
+        freed.join().unwrap();
+    }
 
     #[test]
     fn the_second_opener_is_told_who_holds_it() {
