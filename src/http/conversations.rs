@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::body::Body;
+use super::limits::within;
 use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::state::conversations::{ConversationRecord, MAX_CONVERSATIONS, MessageRecord, Page, Rating};
@@ -80,10 +81,7 @@ pub async fn list(
     identity: Identity,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Conversations>, ApiError> {
-    let limit = query.limit.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(ApiError::Invalid(format!("`limit` is {limit} and must lie between 1 and {MOST}")));
-    }
+    let limit = within("limit", query.limit.unwrap_or(MOST), MOST)?;
     let after = query.after.as_deref().map(decode_cursor).transpose()?;
     let page = Page { after, limit: limit + 1 };
     let mut conversations = server.app().state().conversations(&identity.user, &page).await?;

@@ -12,6 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use utoipa::{IntoParams, ToSchema};
 
+use super::limits::within;
 use super::upload::settled;
 use super::{Admitted, Shared, links};
 use crate::app::App;
@@ -93,10 +94,7 @@ pub async fn list(
     identity: Identity,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Documents>, ApiError> {
-    let limit = query.limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return Err(ApiError::Invalid(format!("`limit` is {limit} and must lie between 1 and {MOST}")));
-    }
+    let limit = within("limit", query.limit.unwrap_or(USUAL), MOST)?;
     let after = query.after.as_deref().map(decode_cursor).transpose()?;
     let wanted = query.q.as_deref().map(folded).filter(|wanted| !wanted.is_empty());
     let Admitted { pass: _pass, identity, .. } = server.enter(&server.lists, &identity).await?;

@@ -78,6 +78,14 @@ pub fn send_within<T>(sender: &mpsc::Sender<T>, mut piece: T, patience: Duration
     }
 }
 
+/// A number that a client gives, if it is one of 1 to `most`.
+pub fn within<T: PartialOrd + From<u8> + std::fmt::Display>(field: &str, given: T, most: T) -> Result<T, ApiError> {
+    if given < T::from(1) || given > most {
+        return Err(ApiError::Invalid(format!("`{field}` is {given} and must lie between 1 and {most}")));
+    }
+    Ok(given)
+}
+
 /// The least that is expected of a client in the long run, in bytes a second: a place is not held for hours.
 const LEAST_RATE: u64 = 16 << 10;
 

@@ -16,6 +16,7 @@ use crate::jobs::Runner;
 mod ask;
 mod body;
 mod conversations;
+mod describe;
 mod documents;
 mod envelope;
 mod health;

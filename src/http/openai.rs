@@ -32,7 +32,7 @@ use crate::state::now_ms;
 const WRITTEN: &str = "intramuros";
 /// Exact quotes only.
 const QUOTES: &str = "intramuros-extract";
-const UNKNOWN_MODEL: ApiError = ApiError::NotFound("model, `GET /v1/models` lists them,");
+const UNKNOWN_MODEL: ApiError = ApiError::NotFound("model (`GET /v1/models` lists them)");
 /// Texts of one request for embeddings.
 const MAX_INPUTS: usize = 256;
 /// Texts that are embedded before it is looked whether the client is still there.

@@ -10,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Shared, ask, conversations, documents, envelope, health, metrics, openai, original, pages, search, session,
-    sources, upload,
+    Shared, ask, conversations, describe, documents, envelope, health, metrics, openai, original, pages, search,
+    session, sources, upload,
 };
 use crate::web::{Pages, Reference};
 
@@ -63,7 +63,7 @@ pub fn router(server: Shared) -> Router {
         .routes(routes!(session::who, session::begin, session::end))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
-    envelope::describe(&mut api);
+    describe::describe(&mut api);
     let api = serde_json::to_value(api).expect("descriptions of APIs serialise");
     let address = format!("http://{}", server.app().config().server.listen);
     let pages = Pages::new(&Reference::new(&api, &address));

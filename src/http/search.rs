@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
+use super::limits::within;
 use super::{Cancelled, Shared, links};
 use crate::answer;
 use crate::app::App;
@@ -75,10 +76,7 @@ pub async fn search(
 ) -> Result<Json<SearchResponse>, ApiError> {
     let settings = server.app().config();
     answer::validate(&request.question, &settings.answer)?;
-    let limit = request.k.unwrap_or(settings.retrieve.limit);
-    if !(1..=100).contains(&limit) {
-        return Err(ApiError::Invalid(format!("`k` is {limit} and must lie between 1 and 100")));
-    }
+    let limit = within("k", request.k.unwrap_or(settings.retrieve.limit), 100)?;
     let work = move |app: &App, identity: &Identity, _: &Cancelled| {
         Ok(app.retriever()?.search(&identity.caller, &request.question, limit)?)
     };

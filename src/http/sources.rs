@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Body;
+use super::limits::within;
 use super::{Server, Shared};
 use crate::auth::{Admin, Identity};
 use crate::error::ApiError;
@@ -21,7 +22,7 @@ use crate::state::ledger::Counts;
 
 /// Files that one job names, and those that are looked at for that.
 const MOST_NAMED: usize = 100;
-const MOST_LOOKED_AT: usize = 10_000;
+const MOST_LOOKED_AT: usize = 1000;
 const UNKNOWN_JOB: ApiError = ApiError::NotFound("job");
 
 /// A job, and how far it is.
@@ -132,7 +133,8 @@ pub struct JobsQuery {
 }
 
 /// Lists the sources of documents.
-#[utoipa::path(get, path = "/api/v1/sources", tag = "documents", responses((status = 200, body = Sources)))]
+#[utoipa::path(get, path = "/api/v1/sources", tag = "documents",
+    responses((status = 200, body = Sources), (status = 403, description = "only for administrators")))]
 pub async fn list(State(server): State<Shared>, _admin: Admin) -> Result<Json<Sources>, ApiError> {
     let state = server.app().state();
     let counts = state.document_counts().await?;
@@ -168,16 +170,13 @@ pub async fn sync(
 
 /// Lists jobs, newest first.
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "documents", params(JobsQuery),
-    responses((status = 200, body = Jobs)))]
+    responses((status = 200, body = Jobs), (status = 403, description = "only for administrators")))]
 pub async fn jobs(
     State(server): State<Shared>,
     _admin: Admin,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<Jobs>, ApiError> {
-    let limit = query.limit.unwrap_or(20);
-    if !(1..=200).contains(&limit) {
-        return Err(ApiError::Invalid(format!("`limit` is {limit} and must lie between 1 and 200")));
-    }
+    let limit = within("limit", query.limit.unwrap_or(20), 200)?;
     let records = server.app().state().jobs(limit).await?;
     let jobs = records.into_iter().map(|record| JobView::brief(&server, record)).collect();
     Ok(Json(Jobs { jobs }))
@@ -185,7 +184,8 @@ pub async fn jobs(
 
 /// One job, with its progress while it runs and its report afterwards.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "documents",
-    params(("id" = uuid::Uuid, Path, description = "Its id")), responses((status = 200, body = JobView)))]
+    params(("id" = uuid::Uuid, Path, description = "Its id")),
+    responses((status = 200, body = JobView), (status = 403, description = "only for administrators")))]
 pub async fn job(
     State(server): State<Shared>,
     Admin(identity): Admin,
