@@ -17,10 +17,16 @@ use super::coding::GROUP;
 #[repr(align(64))]
 pub struct Sums(pub [f32; GROUP]);
 
-/// Writes the loops that all codings need.
+/// A number that the compiler must not know, unless it is about few enough registers.
 ///
-/// The loop over words must stay one: unrolled, the compiler goes through it token by token and runs out of registers. It
-/// therefore must not know how often it runs.
+/// Loops over words are to stay loops where several tokens are computed: unrolled, the compiler goes through them token by
+/// token, and runs out of registers.
+#[inline]
+pub fn times<const C: usize>(number: usize) -> usize {
+    if C == 1 { number } else { std::hint::black_box(number) }
+}
+
+/// Writes the loops that all codings need.
 macro_rules! block_loops {
     ($features:literal) => {
         /// Registers for the rows of a group.
@@ -35,7 +41,7 @@ macro_rules! block_loops {
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
-            let span = std::hint::black_box(SPAN);
+            let span = times::<C>(SPAN);
             for block in 0..blocks {
                 let mut whole = [[ops::whole_zero(); PARTS]; C];
                 for first in (0..W / BLOCKS).step_by(SPAN) {
@@ -127,7 +133,7 @@ macro_rules! scale_loops {
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
-            let span = std::hint::black_box(SPAN);
+            let span = times::<C>(SPAN);
             let mut chunk = [[ops::splat(0.0); PARTS]; C];
             for block in 0..blocks {
                 let mut scaled = [[ops::scaled_zero(); PARTS]; C];
@@ -150,7 +156,7 @@ macro_rules! scale_loops {
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
-            let span = std::hint::black_box(SPAN);
+            let spans = times::<C>(WORDS / SPAN);
             let mut chunk = [[ops::splat(0.0); PARTS]; C];
             for block in 0..blocks {
                 let mut scaled = [[ops::scaled_zero(); PARTS]; C];
@@ -159,19 +165,17 @@ macro_rules! scale_loops {
                         *scaled = ops::scaled_start(token.pairs[block], &panel.offsets[block], part);
                     }
                 }
-                for half in 0..2 {
-                    let taken = if half == 0 { (-32, 0) } else { (0, -32) };
-                    for first in (0..WORDS / 2).step_by(SPAN) {
-                        let mut short = [[ops::short_zero(); PARTS]; C];
-                        if first == 0 {
-                            for (short, token) in short.iter_mut().zip(tokens) {
-                                *short = [ops::early(token.pairs[block], taken.0, taken.1); PARTS];
-                            }
+                for index in 0..spans {
+                    let half = index * SPAN / (WORDS / 2);
+                    let mut short = [[ops::short_zero(); PARTS]; C];
+                    if index * SPAN % (WORDS / 2) == 0 {
+                        let (first, last) = if half == 0 { (-32, 0) } else { (0, -32) };
+                        for (short, token) in short.iter_mut().zip(tokens) {
+                            *short = [ops::early(token.pairs[block], first, last); PARTS];
                         }
-                        let first = block * WORDS + half * (WORDS / 2) + first;
-                        add_products(panel, tokens, first, span, &mut short);
-                        add_scaled(&panel.scales[2 * block + half], &short, &mut scaled);
                     }
+                    add_products(panel, tokens, block * WORDS + index * SPAN, SPAN, &mut short);
+                    add_scaled(&panel.scales[2 * block + half], &short, &mut scaled);
                 }
                 add_steps(block, tokens, &scaled, &mut chunk);
             }

@@ -18,6 +18,9 @@ const WORTH_A_THREAD: usize = 1 << 17;
 /// Tokens that a panel is multiplied with at most before the next one is made.
 const TOKENS: usize = 256;
 
+/// How far ahead of its use memory is asked for.
+const AHEAD: usize = 4096;
+
 /// Bytes of activations that should stay in the second cache while all groups of a piece pass by.
 const CACHE: usize = 256 << 10;
 
@@ -148,11 +151,24 @@ fn multiply_groups(
             let sums = &mut room.sums[..tokens.len()];
             sums.fill(Sums([0.0; GROUP]));
             for (index, (columns, chunk)) in weights.chunks(group).enumerate() {
+                fetch(chunk);
                 coding.unpack(chunk, way.eight(), &mut room.panel);
                 way.add(coding, &room.panel, columns / BLOCK, input.chunk(index, tokens.clone()), sums);
             }
             write(place, group * GROUP, weights.rows(), first, sums);
         }
+    }
+}
+
+/// Asks for the bytes that follow a chunk, so that they are there when their turn comes.
+#[inline]
+#[expect(unsafe_code, reason = "a hint to the processor")]
+fn fetch(chunk: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in chunk.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint reads nothing, wherever it points to.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD).cast()) };
     }
 }
 

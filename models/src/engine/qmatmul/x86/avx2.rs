@@ -1,6 +1,6 @@
 //! The loops in AVX2, which sum up in 16 bits.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops};
+use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
 
 block_loops!("avx2,fma");
 scale_loops!("avx2,fma");

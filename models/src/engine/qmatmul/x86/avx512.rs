@@ -1,6 +1,6 @@
 //! The loops in AVX-512 VNNI.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops};
+use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
 
 block_loops!("avx512f,avx512bw,avx512vnni");
 scale_loops!("avx512f,avx512bw,avx512vnni");

@@ -13,7 +13,7 @@ mod wide;
 
 use super::activations::{BLOCK, BLOCKS, Chunk, Narrow, Tokens};
 use super::coding::{Coding, GROUP, Panel};
-use super::kernels::{Sums, block_loops, by_tiles, scale_loops};
+use super::kernels::{Sums, block_loops, by_tiles, scale_loops, times};
 
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;

@@ -1,6 +1,6 @@
 //! The loop over numbers of 16 bits in AVX2.
 
-use super::{BLOCKS, Chunk, GROUP, Panel, Sums, block_loops};
+use super::{BLOCKS, Chunk, GROUP, Panel, Sums, block_loops, times};
 
 block_loops!("avx2,fma");
 
