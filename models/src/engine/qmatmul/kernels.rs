@@ -107,19 +107,24 @@ macro_rules! scale_loops {
         #[target_feature(enable = $features)]
         pub fn minima<const C: usize>(panel: &Panel, blocks: usize, tokens: &[Narrow; C], sums: &mut [Sums; C]) {
             assert!(blocks <= BLOCKS);
-            for (token, sums) in tokens.iter().zip(sums) {
-                let mut registers = [ops::splat(0.0); PARTS];
+            let mut registers = [[ops::splat(0.0); PARTS]; C];
+            for (registers, sums) in registers.iter_mut().zip(sums.iter()) {
                 for (part, register) in registers.iter_mut().enumerate() {
                     *register = ops::load(&sums.0, part);
                 }
-                for block in 0..blocks {
-                    let total = ops::splat(token.totals[block]);
-                    for (part, register) in registers.iter_mut().enumerate() {
-                        *register = ops::multiply_add(ops::load(&panel.minima[block], part), total, *register);
+            }
+            for block in 0..blocks {
+                for part in 0..PARTS {
+                    let minima = ops::load(&panel.minima[block], part);
+                    for (registers, token) in registers.iter_mut().zip(tokens) {
+                        let total = ops::splat(token.totals[block]);
+                        registers[part] = ops::multiply_add(minima, total, registers[part]);
                     }
                 }
-                for (part, register) in registers.into_iter().enumerate() {
-                    ops::store(&mut sums.0, part, register);
+            }
+            for (registers, sums) in registers.iter().zip(sums) {
+                for (part, register) in registers.iter().enumerate() {
+                    ops::store(&mut sums.0, part, *register);
                 }
             }
         }
@@ -247,4 +252,45 @@ macro_rules! by_tiles {
     }};
 }
 
-pub(super) use {block_loops, by_tiles, scale_loops};
+/// Writes the function that adds the products of a panel with tokens to their sums: which loop computes which coding.
+macro_rules! table {
+    ($compute:ident, $name:literal, $tiles:tt, five: $five:literal, six: $six:literal,
+     eight: |$panel:ident, $blocks:ident, $tokens:ident, $sums:ident| $eight:expr) => {
+        #[doc = concat!("Adds products with ", $name, ". Must only be called where the processor has it.")]
+        pub fn $compute(coding: Coding, $panel: &Panel, $blocks: usize, $tokens: Tokens<'_>, $sums: &mut [Sums]) {
+            // SAFETY: the caller found the processor's features.
+            unsafe {
+                match coding {
+                    Coding::Q4_0 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::blocks::<_, _, 8, 8>($panel, $blocks, few, sums)
+                    }),
+                    Coding::Q4_1 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::minima($panel, $blocks, few, sums);
+                        $compute::blocks::<_, _, 8, 0>($panel, $blocks, few, sums)
+                    }),
+                    Coding::Q5_0 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::blocks::<_, _, $five, 16>($panel, $blocks, few, sums)
+                    }),
+                    Coding::Q5_1 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::minima($panel, $blocks, few, sums);
+                        $compute::blocks::<_, _, $five, 0>($panel, $blocks, few, sums)
+                    }),
+                    Coding::Q8_0 => $eight,
+                    Coding::Q4K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::minima($panel, $blocks, few, sums);
+                        $compute::scaled::<_, 8>($panel, $blocks, few, sums)
+                    }),
+                    Coding::Q5K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::minima($panel, $blocks, few, sums);
+                        $compute::scaled::<_, $five>($panel, $blocks, few, sums)
+                    }),
+                    Coding::Q6K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                        $compute::sixes::<_, $six>($panel, $blocks, few, sums)
+                    }),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use {block_loops, by_tiles, scale_loops, table};

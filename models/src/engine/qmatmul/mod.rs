@@ -58,7 +58,8 @@ enum Part {
 }
 
 impl Linear {
-    /// Takes matrices from a file; `shapes` says which, with the rows that each must have.
+    /// Takes matrices from a file; `shapes` says which, with the rows that each must have. They are copied once, and what
+    /// the file's memory map holds of them is given back.
     pub fn load(gguf: &Gguf<'_>, shapes: &[(&str, usize)], columns: usize) -> Result<Self, String> {
         let mut tensors = Vec::new();
         for (name, rows) in shapes {
@@ -69,7 +70,9 @@ impl Linear {
             }
             tensors.push(tensor);
         }
-        Self::new(&tensors)
+        let linear = Self::new(&tensors)?;
+        tensors.iter().for_each(|tensor| gguf.release(tensor));
+        Ok(linear)
     }
 
     /// Stacks matrices with the same input on top of each other.

@@ -13,62 +13,21 @@ mod wide;
 
 use super::activations::{BLOCK, BLOCKS, Chunk, Narrow, Tokens};
 use super::coding::{Coding, GROUP, Panel};
-use super::kernels::{Sums, block_loops, by_tiles, scale_loops, times};
+use super::kernels::{Sums, block_loops, by_tiles, scale_loops, table, times};
 
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;
 
-/// Adds the products of a panel with tokens to their sums; the table of which loop computes which coding.
-macro_rules! table {
-    ($compute:ident, $features:literal, $tiles:tt, five: $five:literal, six: $six:literal,
-     eight: |$panel:ident, $blocks:ident, $tokens:ident, $sums:ident| $eight:expr) => {
-        #[doc = concat!("With ", $features, ". Must only be called where the processor has them.")]
-        pub fn $compute(coding: Coding, $panel: &Panel, $blocks: usize, $tokens: Tokens<'_>, $sums: &mut [Sums]) {
-            // SAFETY: the caller found the processor's features.
-            unsafe {
-                match coding {
-                    Coding::Q4_0 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::blocks::<_, _, 8, 8>($panel, $blocks, few, sums)
-                    }),
-                    Coding::Q4_1 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::blocks::<_, _, 8, 0>($panel, $blocks, few, sums)
-                    }),
-                    Coding::Q5_0 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::blocks::<_, _, $five, 16>($panel, $blocks, few, sums)
-                    }),
-                    Coding::Q5_1 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::blocks::<_, _, $five, 0>($panel, $blocks, few, sums)
-                    }),
-                    Coding::Q8_0 => $eight,
-                    Coding::Q4K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::scaled::<_, 8>($panel, $blocks, few, sums)
-                    }),
-                    Coding::Q5K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::scaled::<_, $five>($panel, $blocks, few, sums)
-                    }),
-                    Coding::Q6K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::sixes::<_, $six>($panel, $blocks, few, sums)
-                    }),
-                }
-            }
-        }
-    };
-}
-
-table!(avx512, "avx512f,avx512bw,avx512vnni", [8, 4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+table!(avx512, "AVX-512 VNNI", [8, 4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
     by_tiles!([8, 4, 2, 1], tokens.narrow, sums, |few, sums| {
         avx512::blocks::<_, _, 8, 128>(panel, blocks, few, sums)
     })
 });
-table!(avx_vnni, "avx2,fma,avxvnni", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
     by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| {
         avx_vnni::blocks::<_, _, 8, 128>(panel, blocks, few, sums)
     })
 });
-table!(avx2, "avx2,fma", [4, 2, 1], five: 4, six: 2, eight: |panel, blocks, tokens, sums| {
+table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |panel, blocks, tokens, sums| {
     by_tiles!([4, 2, 1], tokens.wide, sums, |few, sums| wide::blocks::<_, _, 16, 0>(panel, blocks, few, sums))
 });
