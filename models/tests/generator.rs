@@ -264,7 +264,7 @@ fn guessing_ahead_changes_no_token() {
             accepted += quick.accepted_tokens;
         }
     }
-    assert!(accepted > 100, "only {accepted} guesses were right: the test shows nothing");
+    assert!(accepted > 20, "only {accepted} guesses were right: the test shows nothing");
 }
 
 #[test]

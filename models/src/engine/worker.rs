@@ -216,7 +216,8 @@ impl Owner {
     /// Pages for a request, with as much of its prompt in them as is known; the second number is how many tokens those are.
     /// Nothing where running sequences hold too many.
     fn reserve(&mut self, task: &Task) -> Option<(Vec<PageId>, usize)> {
-        let needed = (task.prompt.len() + task.max_tokens).min(self.network.context_length()).div_ceil(PAGE);
+        let positions = (task.prompt.len() + task.max_tokens).min(self.network.context_length());
+        let needed = positions.div_ceil(PAGE).min(self.pages.count());
         // The last token's scores are needed, so it is always computed.
         let known = &task.prompt[..task.prompt.len() - 1];
         let mut found = task.scope.as_ref().map(|scope| self.pages.find(scope, known)).unwrap_or_default();
