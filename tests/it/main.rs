@@ -7,6 +7,7 @@ mod bounds;
 mod common;
 mod crash;
 mod full_disk;
+mod generation;
 mod history;
 mod http_rights;
 mod ingest;
