@@ -1,5 +1,6 @@
 //! The generator through its front door: against llama.cpp on the starter model, and on a tiny model made here.
 
+mod structured;
 mod tiny;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ struct Case {
 }
 
 fn greedy(prompt: &str, max_tokens: usize) -> GenerateRequest {
-    GenerateRequest { prompt: prompt.into(), max_tokens, sampling: Sampling::Greedy, stop: vec![] }
+    GenerateRequest { prompt: prompt.into(), max_tokens, sampling: Sampling::Greedy, stop: vec![], grammar: None }
 }
 
 fn write(generator: &dyn Generator, request: GenerateRequest) -> (String, Summary) {

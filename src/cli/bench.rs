@@ -61,7 +61,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     }
     let prompt = generator.render(&[Message { role: Role::User, content }])?;
     let request =
-        GenerateRequest { prompt, max_tokens: args.completion_tokens, sampling: Sampling::Greedy, stop: Vec::new() };
+        GenerateRequest { prompt, max_tokens: args.completion_tokens, sampling: Sampling::Greedy, stop: Vec::new(), grammar: None };
     let mut summary = None;
     for event in generator.generate(request)? {
         if let Event::Done(done) = event? {

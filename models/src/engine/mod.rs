@@ -6,6 +6,7 @@
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
+//! | `constraint` | forbidding the tokens that would break a grammar |
 //! | `worker` | the thread, its queue and its cache |
 //! | `generator` | [`crate::Generator`] over all of it |
 //!
@@ -15,6 +16,7 @@
 use crate::ModelError;
 
 pub mod attention;
+pub mod constraint;
 mod generator;
 pub mod gguf;
 pub mod math;
@@ -26,6 +28,7 @@ mod template;
 mod tokenizer;
 mod worker;
 
+pub use self::constraint::CompiledGrammar;
 pub use self::generator::Llama;
 
 /// A network with room for the keys and values of one sequence.

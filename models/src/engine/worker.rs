@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use super::Network;
+use super::constraint::Constraint;
 use super::output::{Output, Shown};
 use super::sampler::Sampler;
 use super::tokenizer::Tokenizer;
@@ -33,6 +34,8 @@ pub struct Task {
     pub sampling: Sampling,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// What the answer must be, if anything.
+    pub constraint: Option<Constraint>,
 }
 
 struct Job {
@@ -138,8 +141,16 @@ impl Owner {
         let start = Instant::now();
         let mut sampler = Sampler::new(task.sampling);
         let mut output = Output::new(task.stop);
-        while summary.completion_tokens < task.max_tokens {
+        let mut constraint = task.constraint;
+        let is_finished = |constraint: &Option<Constraint>| constraint.as_ref().is_some_and(Constraint::is_finished);
+        while summary.completion_tokens < task.max_tokens && !is_finished(&constraint) {
+            if let Some(constraint) = &mut constraint {
+                constraint.mask(&mut self.scores)?;
+            }
             let token = sampler.choose(&self.scores)?;
+            if let Some(constraint) = &mut constraint {
+                constraint.accept(token)?;
+            }
             if self.tokenizer.is_end(token) {
                 summary.finish = Finish::Stop;
                 break;
@@ -156,11 +167,14 @@ impl Owner {
             }
             let position = self.cached.len();
             let more = summary.completion_tokens < task.max_tokens && position < self.network.context_length();
-            if !more {
+            if !more || is_finished(&constraint) {
                 break;
             }
             self.network.forward(&[token], position, Some(&mut self.scores))?;
             self.cached.push(token);
+        }
+        if is_finished(&constraint) {
+            summary.finish = Finish::Stop;
         }
         show(events, output.finish())?;
         summary.decode_ms = start.elapsed().as_secs_f64() * 1000.0;
@@ -244,7 +258,7 @@ mod tests {
     }
 
     fn task(prompt: Vec<u32>, max_tokens: usize) -> Task {
-        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![] }
+        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![], constraint: None }
     }
 
     fn finish(stream: TokenStream) -> Result<(String, Summary), ModelError> {
