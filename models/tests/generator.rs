@@ -1,5 +1,6 @@
 //! The generator through its front door: against llama.cpp on the starter model, and on a tiny model made here.
 
+mod structured;
 mod tiny;
 
 use std::path::{Path, PathBuf};

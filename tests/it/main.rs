@@ -6,6 +6,7 @@ mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
+mod forms;
 mod full_disk;
 mod generation;
 mod history;
