@@ -15,6 +15,8 @@ pub mod engine;
 mod turns;
 pub mod weights;
 
+pub use engine::CompiledGrammar;
+
 /// Brings an installed embedder to life; its files come from [`weights::locate`].
 ///
 /// # Errors
@@ -79,6 +81,9 @@ pub trait Generator: Send + Sync {
     /// The messages in the model's own chat template, ready for the model to write the assistant's turn.
     fn render(&self, messages: &[Message]) -> Result<String, ModelError>;
     /// Starts writing. Dropping the stream stops the work at the next token.
+    ///
+    /// # Errors
+    /// [`ModelError::PromptTooLong`], [`ModelError::Busy`], [`ModelError::Grammar`] when the request's cannot be followed.
     fn generate(&self, request: GenerateRequest) -> Result<TokenStream, ModelError>;
 }
 
@@ -130,8 +135,10 @@ pub struct GenerateRequest {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Texts that end the answer; they are not part of it.
+    /// Texts that end the answer; they are not part of it. None together with a grammar.
     pub stop: Vec<String>,
+    /// What the answer must be. It then ends with [`Finish::Stop`] as a whole match, or with [`Finish::Length`] before.
+    pub grammar: Option<Grammar>,
     /// Whose prompts this one may share its computed beginning with: requests of equal scopes only. Whoever may not read the
     /// same documents must have another scope. Without one, nothing is taken from others or left to them.
     pub scope: Option<String>,
@@ -147,10 +154,22 @@ impl GenerateRequest {
             max_tokens,
             sampling: Sampling::Greedy,
             stop: Vec::new(),
+            grammar: None,
             scope: None,
             speculate: true,
         }
     }
+}
+
+/// What a text must be, to the last character.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grammar {
+    /// A JSON value that is valid against this schema.
+    JsonSchema(serde_json::Value),
+    /// Any JSON object.
+    JsonObject,
+    /// A match of this regular expression from its beginning to its end.
+    Regex(String),
 }
 
 /// What a [`TokenStream`] yields.
@@ -358,6 +377,9 @@ pub enum ModelError {
     /// The chat template failed.
     #[error("the model's chat template cannot be used: {0}")]
     Template(String),
+    /// A grammar cannot be followed.
+    #[error("the form of the answer cannot be followed: {0}")]
+    Grammar(String),
     /// The computation failed.
     #[error("the model failed while computing: {0}")]
     Compute(String),

@@ -95,7 +95,7 @@ fn outcome<'a>(app: &App, question: &'a Question, mode: AnswerMode) -> anyhow::R
     let caller = question.caller()?;
     let found = app.retriever()?.search(&caller, &question.question, DEPTH)?.found;
     let started = Instant::now();
-    let ask = Ask { question: question.question.clone(), mode, seed: None, max_tokens: None };
+    let ask = Ask { question: question.question.clone(), mode, seed: None, max_tokens: None, form: None };
     let answer = app.ask(&caller, &ask, &mut |_| true)?;
     let ms = milliseconds(started);
     let citations_hold = citations_hold(app, &caller, &answer)?;

@@ -6,7 +6,9 @@ mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
+mod forms;
 mod full_disk;
+mod generation;
 mod history;
 mod http_rights;
 mod ingest;

@@ -1,16 +1,17 @@
 //! A generator from a GGUF file.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::attention::PAGE;
+use crate::arch::decoder::{self, Config, Options};
+use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 use super::gguf::GgufFile;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
 use super::{EngineOptions, Network};
 use crate::arch::decoder::{self, Config, Options};
-use crate::{GenerateRequest, Generator, Message, ModelError, TokenStream};
+use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
 /// A model of the Llama family with its tokenizer and chat template, ready to write.
 pub struct Llama {
@@ -19,6 +20,8 @@ pub struct Llama {
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
     worker: Worker,
+    /// The tokens as grammars see them, made when the first one comes.
+    vocabulary: OnceLock<Result<Vocabulary, String>>,
 }
 
 impl Llama {
@@ -54,7 +57,13 @@ impl Llama {
         let tokenizer = Arc::new(tokenizer);
         let worker = Worker::start(network, tokenizer.clone(), options)?;
         let context = context.min(worker.positions());
-        Ok(Self { identity, context, tokenizer, template, worker })
+        Ok(Self { identity, context, tokenizer, template, worker, vocabulary: OnceLock::new() })
+    }
+
+    fn constraint(&self, grammar: &Grammar) -> Result<Constraint, ModelError> {
+        let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::new(self.tokenizer.clone()));
+        let vocabulary = vocabulary.as_ref().map_err(|reason| ModelError::Grammar(reason.clone()))?;
+        Constraint::new(vocabulary, grammar)
     }
 
     /// The tokens of a prompt as the network will see them.
@@ -105,7 +114,13 @@ impl Generator for Llama {
         if prompt.len() >= self.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: self.context });
         }
-        let GenerateRequest { max_tokens, sampling, stop, scope, speculate, .. } = request;
-        self.worker.submit(Task { prompt, max_tokens, sampling, stop, scope, speculate })
+        let GenerateRequest { max_tokens, sampling, stop, grammar, scope, speculate, .. } = request;
+        if grammar.is_some() && !stop.is_empty() {
+            return Err(ModelError::Grammar(
+                "a stop text would cut off what it asks for: leave one of them out".into(),
+            ));
+        }
+        let constraint = grammar.as_ref().map(|grammar| self.constraint(grammar)).transpose()?;
+        self.worker.submit(Task { prompt, max_tokens, sampling, stop, constraint, scope, speculate })
     }
 }
