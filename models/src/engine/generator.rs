@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use crate::arch::decoder::{self, Config, Options};
-use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
+use super::attention::PAGE;
+use super::constraint::{Constraint, Vocabulary};
 use super::gguf::GgufFile;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;

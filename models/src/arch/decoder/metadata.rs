@@ -250,11 +250,7 @@ impl Hub {
     ///
     /// # Errors
     /// A reason, when something else stands there.
-    pub fn limit_some(
-        &self,
-        config: &mut Config,
-        chosen: impl Fn(usize, &LayerConfig) -> bool,
-    ) -> Result<(), String> {
+    pub fn limit_some(&self, config: &mut Config, chosen: impl Fn(usize, &LayerConfig) -> bool) -> Result<(), String> {
         let Some(window) = self.number("sliding_window")?.filter(|_| self.flag("use_sliding_window", false)) else {
             return Ok(());
         };
