@@ -5,10 +5,12 @@
 //! | `activations` | activations in 8 bits, as llama.cpp quantises them |
 //! | `packed` | Q4_1 and Q8_0 weights, sixteen rows side by side, and the plain kernel |
 //! | `x86` | the same kernels in AVX-512 VNNI, AVX-VNNI and AVX2 |
+//! | `dense` | f32, f16 and bf16 weights with activations in f32 |
 //!
 //! Other codings run through candle. A coding gets kernels of its own by a line in [`packed::Coding`] and its kernels.
 
 mod activations;
+mod dense;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -19,6 +21,7 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
 use self::activations::Quantised;
+use self::dense::Dense;
 use self::packed::{Coding, GROUP, Packed, TILE};
 use super::gguf::{Gguf, RawTensor};
 use super::shared::Shared;
@@ -43,6 +46,7 @@ pub struct Scratch {
 
 enum Part {
     Packed(Packed),
+    Dense(Dense),
     Candle { matrix: QMatMul, tensor: Arc<QTensor>, rows: usize },
 }
 
@@ -111,6 +115,11 @@ impl Linear {
                     multiply(team, packed, &scratch.quantised, &place);
                     offset += packed.rows();
                 }
+                Part::Dense(dense) => {
+                    let place = Place { output: Shared::new(output), stride: self.rows, offset };
+                    dense.multiply(team, input, &place);
+                    offset += dense.rows();
+                }
                 Part::Candle { matrix, rows, .. } => {
                     let result = through_candle(matrix, input, self.columns).map_err(compute_error)?;
                     for (result, output) in result.chunks_exact(*rows).zip(output.chunks_exact_mut(self.rows)) {
@@ -132,10 +141,15 @@ impl Linear {
                     packed.row(row, output);
                     return Ok(());
                 }
+                Part::Dense(dense) if row < dense.rows() => {
+                    dense.row(row, output);
+                    return Ok(());
+                }
                 Part::Candle { tensor, rows, .. } if row < *rows => {
                     return candle_row(tensor, row, self.columns, output).map_err(compute_error);
                 }
                 Part::Packed(packed) => row -= packed.rows(),
+                Part::Dense(dense) => row -= dense.rows(),
                 Part::Candle { rows, .. } => row -= rows,
             }
         }
@@ -152,6 +166,15 @@ impl Part {
         };
         if let Some(coding) = coding {
             return Ok(Part::Packed(Packed::new(coding, rows, columns, bytes)));
+        }
+        let coding = match dtype {
+            GgmlDType::F32 => Some(dense::Coding::F32),
+            GgmlDType::F16 => Some(dense::Coding::F16),
+            GgmlDType::BF16 => Some(dense::Coding::Bf16),
+            _ => None,
+        };
+        if let Some(coding) = coding {
+            return Ok(Part::Dense(Dense::new(coding, rows, columns, bytes)));
         }
         let tensor = candle_tensor(dtype, rows, columns, bytes).map_err(|error| error.to_string())?;
         let tensor = Arc::new(tensor);
