@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf` | reading weights and metadata |
+//! | `gguf`, `safetensors` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
@@ -20,6 +20,7 @@ pub mod gguf;
 pub mod math;
 mod output;
 pub mod qmatmul;
+pub mod safetensors;
 mod sampler;
 mod shared;
 mod template;

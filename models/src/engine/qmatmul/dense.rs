@@ -7,12 +7,14 @@
 //! the number of tokens and the cutting into blocks: results are equal bit by bit.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::{Place, WORTH_A_THREAD};
+use crate::engine::shared::Shared;
 use crate::engine::team::Team;
 
 #[cfg(target_arch = "aarch64")]
@@ -93,6 +95,12 @@ impl Way {
         ways
     }
 
+    /// The fastest of them.
+    fn best() -> Way {
+        static BEST: LazyLock<Way> = LazyLock::new(|| Way::available()[0]);
+        *BEST
+    }
+
     /// Tokens of one call of the kernel.
     fn tile(self) -> usize {
         match self {
@@ -144,6 +152,19 @@ pub struct Dense {
     lines: Vec<Line>,
 }
 
+/// Rows of weights in f32 that are packed already: per group, per column sixteen neighbours.
+#[derive(Clone, Copy)]
+pub struct Groups<'a> {
+    /// All of them.
+    pub weights: &'a [f32],
+    /// Numbers from one group to the next.
+    pub stride: usize,
+    /// How many groups there are.
+    pub count: usize,
+    /// Length of a row.
+    pub columns: usize,
+}
+
 /// What a kernel multiplies.
 #[derive(Clone, Copy)]
 struct Block<'a> {
@@ -183,7 +204,7 @@ impl Dense {
                 Coding::F16 | Coding::Bf16 => pack::<2>(rows, row_bytes, as_bytes_mut(lines)),
             }
         });
-        Self { coding, rows, columns, way: Way::available()[0], lines }
+        Self { coding, rows, columns, way: Way::best(), lines }
     }
 
     /// How many rows there are.
@@ -266,6 +287,36 @@ impl Dense {
         let width = self.coding.bytes();
         for (output, weights) in output.iter_mut().zip(group.chunks_exact(GROUP * width)) {
             widen(self.coding, &weights[row % GROUP * width..], std::slice::from_mut(output));
+        }
+    }
+}
+
+/// Multiplies `tokens` rows of activations, `stride` apart, with groups of rows. Writes whole groups for each token,
+/// `output_stride` apart. For products within attention.
+pub fn multiply_groups(
+    groups: Groups,
+    tokens: usize,
+    (input, stride): (&[f32], usize),
+    (output, output_stride): (&mut [f32], usize),
+) {
+    let way = Way::best();
+    let place = Place { output: Shared::new(output), stride: output_stride, offset: 0 };
+    let step = way.groups(tokens);
+    for first in (0..groups.count).step_by(step) {
+        let weights = floats_as_bytes(&groups.weights[first * groups.stride..]);
+        let count = step.min(groups.count - first);
+        for columns in parts(0..groups.columns, TILE_COLUMNS) {
+            let block = Block {
+                weights: &weights[4 * GROUP * columns.start..],
+                group_bytes: 4 * groups.stride,
+                groups: count,
+                columns: columns.len(),
+                input: &input[columns.start..],
+                stride,
+                tokens,
+                begins: columns.start == 0,
+            };
+            multiply_block(way, Coding::F32, block, GROUP * first..GROUP * (first + count), &place, 0);
         }
     }
 }
@@ -411,7 +462,6 @@ fn floats_as_bytes(floats: &[f32]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::shared::Shared;
 
     const CODINGS: [Coding; 3] = [Coding::F32, Coding::F16, Coding::Bf16];
 
@@ -511,6 +561,26 @@ mod tests {
                 product(&dense, Way::Plain, Some(&team), &input) == chains(&weights, columns, &input),
                 "{coding:?}"
             );
+        }
+    }
+
+    #[test]
+    fn groups_that_others_packed_give_the_same_bits() {
+        for (rows, columns, tokens) in [(16, 32, 1), (48, 20, 3), (80, 390, 13)] {
+            let weights = noise(rows * columns, 8);
+            let mut packed = Vec::new();
+            for group in weights.chunks_exact(GROUP * columns) {
+                packed.extend((0..columns).flat_map(|column| (0..GROUP).map(move |row| group[row * columns + column])));
+            }
+            let groups = Groups { weights: &packed, stride: GROUP * columns, count: rows / GROUP, columns };
+            let stride = columns + 2;
+            let input = noise(tokens * stride, 9);
+            let mut output = vec![0.0; tokens * (rows + 1)];
+            multiply_groups(groups, tokens, (&input, stride), (&mut output, rows + 1));
+            let input: Vec<f32> = input.chunks_exact(stride).flat_map(|row| row[..columns].to_vec()).collect();
+            let output: Vec<u32> =
+                output.chunks_exact(rows + 1).flat_map(|row| &row[..rows]).map(|x| x.to_bits()).collect();
+            assert!(output == chains(&weights, columns, &input), "{rows}x{columns}x{tokens}");
         }
     }
 

@@ -20,6 +20,8 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
+pub use self::dense::{GROUP as DENSE_GROUP, Groups, multiply_groups};
+
 use self::activations::Quantised;
 use self::dense::Dense;
 use self::packed::{Coding, GROUP, Packed, TILE};
