@@ -49,7 +49,10 @@ fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles
 ///
 /// # Errors
 /// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator.
-pub fn open_generator(files: &weights::ModelFiles) -> Result<Box<dyn Generator>, ModelError> {
+pub fn open_generator(
+    files: &weights::ModelFiles,
+    options: &engine::EngineOptions,
+) -> Result<Box<dyn Generator>, ModelError> {
     let architecture = files.entry.architecture.as_str();
     if !arch::GENERATORS.contains(&architecture) {
         let known = arch::GENERATORS.join(", ");
@@ -57,7 +60,7 @@ pub fn open_generator(files: &weights::ModelFiles) -> Result<Box<dyn Generator>,
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }
     let path = files.with_extension("gguf")?;
-    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint)?))
+    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
 }
 
 /// Turns texts into vectors of unit length.
@@ -102,8 +105,10 @@ pub enum Precision {
 pub trait Generator: Send + Sync {
     /// Name and weight fingerprint.
     fn identity(&self) -> &str;
-    /// Prompt and answer together, in tokens.
+    /// Prompt and answer together, in tokens: what the network can do and what the memory for keys and values holds.
     fn context_length(&self) -> usize;
+    /// Tokens of prompts that it reads in a second, measured at the start and from then on; nothing while it is not known.
+    fn prefill_rate(&self) -> Option<f32>;
     /// Length of a text in tokens, no special tokens added.
     fn count_tokens(&self, text: &str) -> usize;
     /// The messages in the model's own chat template, ready for the model to write the assistant's turn.
@@ -162,6 +167,25 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// Whose prompts this one may share its computed beginning with: requests of equal scopes only. Whoever may not read the
+    /// same documents must have another scope. Without one, nothing is taken from others or left to them.
+    pub scope: Option<String>,
+    /// Whether tokens are guessed ahead and checked together. The text is the same either way.
+    pub speculate: bool,
+}
+
+impl GenerateRequest {
+    /// Greedy, without a scope.
+    pub fn new(prompt: impl Into<String>, max_tokens: usize) -> Self {
+        Self {
+            prompt: prompt.into(),
+            max_tokens,
+            sampling: Sampling::Greedy,
+            stop: Vec::new(),
+            scope: None,
+            speculate: true,
+        }
+    }
 }
 
 /// What a [`TokenStream`] yields.
@@ -184,6 +208,12 @@ pub struct Summary {
     pub cached_tokens: usize,
     /// Tokens written.
     pub completion_tokens: usize,
+    /// Passes of the network after the prompt.
+    pub passes: usize,
+    /// Tokens that were guessed ahead.
+    pub drafted_tokens: usize,
+    /// Those of them that were right.
+    pub accepted_tokens: usize,
     /// Milliseconds over the prompt.
     pub prefill_ms: f64,
     /// Milliseconds writing.
@@ -325,6 +355,16 @@ pub enum ModelError {
         file: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The memory set aside for keys and values is too small.
+    #[error(
+        "{bytes} bytes for keys and values are too few, the model needs {needed} at least: set `models.kv_mib` higher"
+    )]
+    KvTooSmall {
+        /// As set.
+        bytes: usize,
+        /// At least.
+        needed: usize,
     },
     /// The prompt alone fills the context.
     #[error(

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use intramuros_ingest::access::Caller;
-use intramuros_models::{Event, GenerateRequest, Message, Role, Sampling};
+use intramuros_models::{Event, GenerateRequest, Message, Role};
 use serde_json::json;
 
 use super::{Session, output};
@@ -60,8 +60,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         content.push_str(WORDS);
     }
     let prompt = generator.render(&[Message { role: Role::User, content }])?;
-    let request =
-        GenerateRequest { prompt, max_tokens: args.completion_tokens, sampling: Sampling::Greedy, stop: Vec::new() };
+    let request = GenerateRequest::new(prompt, args.completion_tokens);
     let mut summary = None;
     for event in generator.generate(request)? {
         if let Event::Done(done) = event? {
