@@ -163,7 +163,7 @@ impl App {
         }
         let entry = embedder_entry(&self.config, &self.catalog)?;
         let files = weights::locate(&self.config.models_dir(), entry)?;
-        let embedder = intramuros_models::open_embedder(&files)?;
+        let embedder = intramuros_models::open_embedder(&files, self.config.models.precision)?;
         Ok(self.embedder.get_or_init(|| embedder).as_ref())
     }
 
