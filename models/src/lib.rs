@@ -56,8 +56,9 @@ pub fn open_generator(
     options: &engine::EngineOptions,
 ) -> Result<Box<dyn Generator>, ModelError> {
     let architecture = files.entry.architecture.as_str();
-    if !arch::GENERATORS.contains(&architecture) {
-        let known = arch::GENERATORS.join(", ");
+    let known = arch::generators();
+    if !known.contains(&architecture) {
+        let known = known.join(", ");
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }

@@ -6,8 +6,15 @@ use crate::weights::ModelFiles;
 use crate::{Embedder, ModelError, Precision, Reranker};
 
 pub mod bert;
+pub mod decoder;
 mod encoder;
-pub mod llama;
+mod gemma3;
+mod llama;
+mod mistral;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod smollm3;
 pub mod xlm_roberta;
 
 /// Brings an embedder's files to life.
@@ -24,5 +31,18 @@ pub const EMBEDDERS: &[(&str, OpenEmbedder)] =
 pub const RERANKERS: &[(&str, OpenReranker)] =
     &[("bert", bert::open_reranker), ("xlm-roberta", xlm_roberta::open_reranker)];
 
-/// Architectures of generators in the catalogue, read from GGUF by [`llama`].
-pub const GENERATORS: &[&str] = &["llama"];
+/// Generators, all of them on the network of [`decoder`].
+pub const DECODERS: &[&decoder::Family] = &[
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &smollm3::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &phi3::FAMILY,
+    &gemma3::FAMILY,
+];
+
+/// What architectures of generators are called in the catalogue.
+pub fn generators() -> Vec<&'static str> {
+    DECODERS.iter().map(|family| family.name).collect()
+}

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::attention::PAGE;
 use super::constraint::{Constraint, Vocabulary};
 use super::gguf::GgufFile;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
 use super::{EngineOptions, Network};
-use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream, arch};
+use crate::arch::decoder::{self, Config, Options};
+use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
 /// A model of the Llama family with its tokenizer and chat template, ready to write.
 pub struct Llama {
@@ -30,7 +32,7 @@ impl Llama {
     pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
         let file = GgufFile::open(path)?;
         let gguf = file.content()?;
-        let network = arch::llama::Llama::load(&file, &gguf)?;
+        let network = decoder::from_gguf(&file, &gguf, |config| network_options(config, options))?;
         let tokenizer = Tokenizer::read(&gguf).map_err(|reason| file.invalid(reason))?;
         if tokenizer.vocabulary() > network.vocabulary() {
             return Err(file.invalid(format!(
@@ -73,6 +75,13 @@ impl Llama {
             .encode_prompt(prompt)
             .map_err(|_| ModelError::Compute("the tokenizer cannot split the prompt".into()))
     }
+}
+
+/// How a network is loaded: for no more positions than the memory for keys and values holds.
+fn network_options(config: &Config, options: &EngineOptions) -> Options {
+    let network = Options::default();
+    let pages = options.kv_bytes / config.kv_shape(&network).page_bytes().max(1);
+    Options { positions: config.context.min(pages * PAGE), ..network }
 }
 
 impl Generator for Llama {

@@ -202,6 +202,11 @@ impl<'a> Gguf<'a> {
         self.tensors.contains_key(name)
     }
 
+    /// What its tensors are called, in no order.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// A tensor by name.
     pub fn tensor(&self, name: &str) -> Result<RawTensor<'a>, String> {
         let info = self.tensors.get(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
