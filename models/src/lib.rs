@@ -12,6 +12,7 @@ pub mod arch;
 pub mod catalog;
 pub mod device;
 pub mod engine;
+pub mod memory;
 mod turns;
 pub mod weights;
 
@@ -289,6 +290,20 @@ pub enum ModelError {
         file: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Loading it would take more memory than there is.
+    #[error(
+        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, or choose a smaller model"
+    )]
+    TooLarge {
+        /// Model name.
+        name: String,
+        /// MiB in all.
+        need: u64,
+        /// What for.
+        parts: String,
+        /// MiB.
+        available: u64,
     },
     /// The prompt alone fills the context.
     #[error(
