@@ -174,7 +174,7 @@ impl App {
         }
         let entry = generator_entry(&self.config, &self.catalog)?;
         let files = weights::locate(&self.config.models_dir(), entry)?;
-        let generator = intramuros_models::open_generator(&files)?;
+        let generator = intramuros_models::open_generator(&files, &self.config.engine())?;
         Ok(self.generator.get_or_init(|| generator).as_ref())
     }
 

@@ -19,11 +19,15 @@ pub mod weights;
 /// Brings an installed embedder to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder.
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
 pub fn open_embedder(files: &weights::ModelFiles) -> Result<Box<dyn Embedder>, ModelError> {
     let architecture = files.entry.architecture.as_str();
     match arch::EMBEDDERS.iter().find(|(name, _)| *name == architecture) {
-        Some((_, open)) => open(files),
+        Some((_, open)) => {
+            memory::check(&files.name, &memory::Need::of_files(files, 0)?, memory::available())?;
+            open(files)
+        }
         None => {
             let known: Vec<&str> = arch::EMBEDDERS.iter().map(|(name, _)| *name).collect();
             let reason = format!("architecture `{architecture}` is no embedder; known: {}", known.join(", "));
@@ -35,16 +39,22 @@ pub fn open_embedder(files: &weights::ModelFiles) -> Result<Box<dyn Embedder>, M
 /// Brings an installed generator to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator.
-pub fn open_generator(files: &weights::ModelFiles) -> Result<Box<dyn Generator>, ModelError> {
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
+pub fn open_generator(
+    files: &weights::ModelFiles,
+    options: &engine::EngineOptions,
+) -> Result<Box<dyn Generator>, ModelError> {
     let architecture = files.entry.architecture.as_str();
     if !arch::GENERATORS.contains(&architecture) {
         let known = arch::GENERATORS.join(", ");
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }
+    let need = memory::Need::of_files(files, options.kv_bytes as u64)?;
+    memory::check(&files.name, &need, memory::available())?;
     let path = files.with_extension("gguf")?;
-    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint)?))
+    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
 }
 
 /// Turns texts into vectors of unit length.
@@ -67,8 +77,10 @@ pub trait Embedder: Send + Sync {
 pub trait Generator: Send + Sync {
     /// Name and weight fingerprint.
     fn identity(&self) -> &str;
-    /// Prompt and answer together, in tokens.
+    /// Prompt and answer together, in tokens: what the network can do and what the memory for keys and values holds.
     fn context_length(&self) -> usize;
+    /// Tokens of prompts that it reads in a second, measured at the start and from then on; nothing while it is not known.
+    fn prefill_rate(&self) -> Option<f32>;
     /// Length of a text in tokens, no special tokens added.
     fn count_tokens(&self, text: &str) -> usize;
     /// The messages in the model's own chat template, ready for the model to write the assistant's turn.
@@ -127,6 +139,25 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// Whose prompts this one may share its computed beginning with: requests of equal scopes only. Whoever may not read the
+    /// same documents must have another scope. Without one, nothing is taken from others or left to them.
+    pub scope: Option<String>,
+    /// Whether tokens are guessed ahead and checked together. The text is the same either way.
+    pub speculate: bool,
+}
+
+impl GenerateRequest {
+    /// Greedy, without a scope.
+    pub fn new(prompt: impl Into<String>, max_tokens: usize) -> Self {
+        Self {
+            prompt: prompt.into(),
+            max_tokens,
+            sampling: Sampling::Greedy,
+            stop: Vec::new(),
+            scope: None,
+            speculate: true,
+        }
+    }
 }
 
 /// What a [`TokenStream`] yields.
@@ -149,6 +180,12 @@ pub struct Summary {
     pub cached_tokens: usize,
     /// Tokens written.
     pub completion_tokens: usize,
+    /// Passes of the network after the prompt.
+    pub passes: usize,
+    /// Tokens that were guessed ahead.
+    pub drafted_tokens: usize,
+    /// Those of them that were right.
+    pub accepted_tokens: usize,
     /// Milliseconds over the prompt.
     pub prefill_ms: f64,
     /// Milliseconds writing.
@@ -293,7 +330,7 @@ pub enum ModelError {
     },
     /// Loading it would take more memory than there is.
     #[error(
-        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, or choose a smaller model"
+        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, set `models.kv_mib` lower, or choose a smaller model"
     )]
     TooLarge {
         /// Model name.
@@ -304,6 +341,16 @@ pub enum ModelError {
         parts: String,
         /// MiB.
         available: u64,
+    },
+    /// The memory set aside for keys and values is too small.
+    #[error(
+        "{bytes} bytes for keys and values are too few, the model needs {needed} at least: set `models.kv_mib` higher"
+    )]
+    KvTooSmall {
+        /// As set.
+        bytes: usize,
+        /// At least.
+        needed: usize,
     },
     /// The prompt alone fills the context.
     #[error(

@@ -235,7 +235,7 @@ impl Answerer<'_> {
                         draft.answer.left_out = prompt.left_out;
                         draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?;
                     } else {
-                        self.generate(generator, prompt, ask, &retrieved, &mut draft)?;
+                        self.generate(generator, (prompt, caller.scope()), ask, &retrieved, &mut draft)?;
                     }
                 }
                 (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
@@ -260,7 +260,12 @@ impl Answerer<'_> {
         question: &str,
         retrieved: &Retrieved,
     ) -> Result<Prompt, AnswerError> {
-        let budget = Budget { passage_tokens: self.settings.passage_tokens, answer_tokens: self.settings.max_tokens };
+        let seconds = self.settings.first_token_ms as f32 / 1000.0;
+        let budget = Budget {
+            passage_tokens: self.settings.passage_tokens,
+            prompt_tokens: generator.prefill_rate().filter(|_| seconds > 0.0).map(|rate| (rate * seconds) as usize),
+            answer_tokens: self.settings.max_tokens,
+        };
         let chunk_at = |beside: &StoredChunk, position: u32| {
             let chunks = self.retriever.store.chunks(caller, beside.document_id, position..position + 1)?;
             Ok(chunks.into_iter().next())
@@ -275,11 +280,11 @@ impl Answerer<'_> {
         prompt::build(generator, &material, budget)
     }
 
-    /// Lets the model write and takes what holds into the draft.
+    /// Lets the model write and takes what holds into the draft. Others of the same scope may begin where this prompt does.
     fn generate(
         &self,
         generator: &dyn Generator,
-        prompt: Prompt,
+        (prompt, scope): (Prompt, String),
         ask: &Ask,
         retrieved: &Retrieved,
         draft: &mut Draft<'_>,
@@ -298,7 +303,7 @@ impl Answerer<'_> {
         let max_tokens =
             ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
         let prompt_tokens = generator.count_tokens(&prompt.text);
-        let request = GenerateRequest { prompt: prompt.text, max_tokens, sampling, stop: Vec::new() };
+        let request = GenerateRequest { sampling, scope: Some(scope), ..GenerateRequest::new(prompt.text, max_tokens) };
         draft.answer.usage.prompt_tokens = prompt_tokens;
         let mut pending = String::new();
         let mut events = generator.generate(request)?;

@@ -59,6 +59,8 @@ pub struct Material<'a> {
 pub struct Budget {
     /// Of the passages together.
     pub passage_tokens: usize,
+    /// Of the whole prompt, where the machine's speed sets a limit.
+    pub prompt_tokens: Option<usize>,
     /// Kept free for the answer.
     pub answer_tokens: usize,
 }
@@ -73,12 +75,19 @@ const SPANISH: &str = "Respondes a partir de documentos de la empresa. Los pasaj
 const SPANISH_ASK: &str =
     "Responde en español a esta pregunta con una o dos frases completas, solo con los pasajes de arriba: ";
 
+/// Tokens of passages that an answer is made from even on the slowest machine: about one passage.
+const FEWEST_PASSAGE_TOKENS: usize = 300;
+
 /// Puts as many passages as fit into a prompt, best first, whole ones only; neighbours are joined.
 pub fn build(generator: &dyn Generator, material: &Material<'_>, budget: Budget) -> Result<Prompt, AnswerError> {
     let &Material { question, language, .. } = material;
     let bare = render(generator, language, question, "")?;
-    let overhead = generator.count_tokens(&bare) + budget.answer_tokens;
+    let bare_tokens = generator.count_tokens(&bare);
+    let overhead = bare_tokens + budget.answer_tokens;
     let mut room = generator.context_length().saturating_sub(overhead).min(budget.passage_tokens);
+    if let Some(limit) = budget.prompt_tokens {
+        room = room.min(limit.saturating_sub(bare_tokens).max(FEWEST_PASSAGE_TOKENS));
+    }
 
     let mut chosen = Vec::new();
     let mut left_out = Vec::new();

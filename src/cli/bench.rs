@@ -91,7 +91,7 @@ fn parts(session: &Session, args: &Args) -> anyhow::Result<Vec<Measured>> {
             Some(file) => ModelFiles::of_gguf(file)?,
             None => installed(session, generator_entry)?,
         };
-        measured.push(generator::measure(&files, &args.writing, args.rounds)?);
+        measured.push(generator::measure(&files, session.config.engine(), &args.writing, args.rounds)?);
     }
     if wants(What::Embedder) {
         let own: Box<dyn Embedder>;

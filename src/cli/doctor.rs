@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use intramuros_models::catalog::{Catalog, Model};
+use intramuros_models::memory::{self, Need};
 use intramuros_models::{ModelError, weights};
 use serde_json::json;
 
@@ -53,11 +54,18 @@ fn models(session: &Session) -> Vec<Finding> {
     let look = |(role, entry): (&str, Result<&Model, ModelError>)| {
         let described = entry.and_then(|entry| {
             let files = weights::locate(&config.models_dir(), entry)?;
-            Ok(format!("{} in {}, for {}", files.name, files.directory.display(), entry.languages.join(", ")))
+            let need = Need::of_files(&files, config.engine().kv_bytes as u64)?;
+            memory::check(&files.name, &need, memory::available())?;
+            let (directory, languages) = (files.directory.display(), entry.languages.join(", "));
+            Ok(format!("{} in {directory}, for {languages}; memory: {need}", files.name))
         });
         Finding::new(role, described.map_err(Into::into))
     };
-    roles.into_iter().map(look).collect()
+    let mut findings: Vec<Finding> = roles.into_iter().map(look).collect();
+    if let Some(available) = memory::available() {
+        findings.push(Finding::new("memory", Ok(format!("{} MiB available", available >> 20))));
+    }
+    findings
 }
 
 /// Every place this program may ever connect to, as configured.

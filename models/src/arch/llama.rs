@@ -4,13 +4,15 @@
 //! (<https://arxiv.org/abs/2302.13971>). Weights stay quantised; rounding follows llama.cpp, so that greedy text does too.
 
 use crate::ModelError;
-use crate::engine::Network;
-use crate::engine::attention::{Attention, KvCache};
+use crate::engine::attention::{Attention, KvCache, KvShape, LayerCache, PAGE, Precision};
 use crate::engine::gguf::{Gguf, GgufFile};
 use crate::engine::math::{self, Rope};
 use crate::engine::qmatmul::{Linear, Scratch};
+use crate::engine::shared::Shared;
+use crate::engine::team::Team;
+use crate::engine::{Network, Span};
 
-/// Positions that are kept at most: memory for keys and values is reserved for all of them.
+/// Positions that a sequence can have at most.
 const MAX_CONTEXT: usize = 32_768;
 
 /// What the file's metadata say of the network.
@@ -122,7 +124,7 @@ impl Config {
     }
 }
 
-/// The network with its weights and the cache of one sequence.
+/// The network with its weights.
 pub struct Llama {
     config: Config,
     rope: Rope,
@@ -144,16 +146,14 @@ struct Layer {
     /// Gates, then ups.
     gate_up: Linear,
     down: Linear,
-    cache: KvCache,
 }
 
 /// What all layers share while some tokens pass through them.
 struct Step<'a> {
+    team: &'a Team,
     config: &'a Config,
-    rope: &'a Rope,
     attention: &'a Attention,
-    /// Of the first token.
-    position: usize,
+    spans: &'a [Span<'a>],
 }
 
 /// Intermediate results of some tokens, row by row.
@@ -167,7 +167,12 @@ struct Buffers {
     gates_ups: Vec<f32>,
     hidden: Vec<f32>,
     added: Vec<f32>,
+    /// Rows of the tokens whose scores are wanted.
+    chosen: Vec<f32>,
+    /// Per token, of every rotated pair.
     angles: Vec<(f32, f32)>,
+    /// Per token: the page and the place in it where its keys and values go.
+    places: Vec<(u32, usize)>,
 }
 
 impl Llama {
@@ -196,7 +201,7 @@ impl Llama {
         }
         Ok(Self {
             rope: Rope::new(config.rope_base, config.rope_scale, divisors),
-            attention: Attention::new(config.heads),
+            attention: Attention::new(config.heads, 1.0 / (config.head_length as f32).sqrt()),
             embeddings,
             layers,
             norm: floats(gguf, "output_norm.weight", config.width)?,
@@ -234,38 +239,58 @@ impl Layer {
             feed_norm: floats(gguf, &name("ffn_norm"), config.width)?,
             gate_up: linear(&[("ffn_gate", config.feed_forward), ("ffn_up", config.feed_forward)], config.width)?,
             down: linear(&[("ffn_down", config.width)], config.feed_forward)?,
-            cache: KvCache::new(config.kv_heads, config.head_length, config.context),
         })
     }
 
     /// Attention: reads `stream`, adds to it.
-    fn attend(&mut self, step: &Step, b: &mut Buffers) -> Result<(), ModelError> {
-        let Step { config, rope, attention, position } = *step;
+    fn attend(&self, step: &Step, cache: &mut LayerCache, b: &mut Buffers) -> Result<(), ModelError> {
+        let Step { team, config, attention, spans } = *step;
         let (queries, keys) = (config.heads * config.head_length, config.kv_heads * config.head_length);
-        math::rms_norm(&b.stream, &self.attention_norm, config.epsilon, &mut b.normed);
-        self.queries_keys_values.forward(&b.normed, &mut b.scratch, &mut b.projected)?;
-        for (token, row) in b.projected.chunks_exact_mut(queries + 2 * keys).enumerate() {
-            rope.angles(position + token, &mut b.angles);
-            for head in row[..queries + keys].chunks_exact_mut(config.head_length) {
-                math::rotate(&mut head[..config.rope_dimensions], &b.angles);
-            }
-            self.cache.store(position + token, &row[queries..queries + keys], &row[queries + keys..]);
-        }
-        attention.forward(&b.projected, queries + 2 * keys, position, &self.cache, &mut b.attended);
-        self.attention_output.forward(&b.attended, &mut b.scratch, &mut b.added)?;
-        math::add(&mut b.stream, &b.added);
+        let stride = queries + 2 * keys;
+        math::rms_norm(team, &b.stream, &self.attention_norm, config.epsilon, &mut b.normed);
+        self.queries_keys_values.forward(team, &b.normed, &mut b.scratch, &mut b.projected)?;
+        rotate_and_store(step, cache, b);
+        attention.forward(team, (&b.projected, stride), spans, cache, None, &mut b.attended);
+        self.attention_output.forward(team, &b.attended, &mut b.scratch, &mut b.added)?;
+        math::add(team, &mut b.stream, config.width, &b.added);
         Ok(())
     }
 
     /// The feed-forward half: reads `stream`, adds to it.
-    fn feed_forward(&self, config: &Config, b: &mut Buffers) -> Result<(), ModelError> {
-        math::rms_norm(&b.stream, &self.feed_norm, config.epsilon, &mut b.normed);
-        self.gate_up.forward(&b.normed, &mut b.scratch, &mut b.gates_ups)?;
-        math::swiglu(&b.gates_ups, config.feed_forward, &mut b.hidden);
-        self.down.forward(&b.hidden, &mut b.scratch, &mut b.added)?;
-        math::add(&mut b.stream, &b.added);
+    fn feed_forward(&self, step: &Step, b: &mut Buffers) -> Result<(), ModelError> {
+        let Step { team, config, .. } = *step;
+        math::rms_norm(team, &b.stream, &self.feed_norm, config.epsilon, &mut b.normed);
+        self.gate_up.forward(team, &b.normed, &mut b.scratch, &mut b.gates_ups)?;
+        math::swiglu(team, &b.gates_ups, config.feed_forward, &mut b.hidden);
+        self.down.forward(team, &b.hidden, &mut b.scratch, &mut b.added)?;
+        math::add(team, &mut b.stream, config.width, &b.added);
         Ok(())
     }
+}
+
+/// Turns the queries and keys of all tokens and puts keys and values into the cache.
+#[expect(unsafe_code, reason = "threads store tokens of their own")]
+fn rotate_and_store(step: &Step, cache: &mut LayerCache, b: &mut Buffers) {
+    const TOKENS_PER_PIECE: usize = 8;
+    let Step { team, config, .. } = *step;
+    let (queries, keys) = (config.heads * config.head_length, config.kv_heads * config.head_length);
+    let stride = queries + 2 * keys;
+    let tokens = b.places.len();
+    let (writer, rows) = (cache.writer(), Shared::new(&mut b.projected));
+    let pairs = config.rope_dimensions / 2;
+    team.run(tokens.div_ceil(TOKENS_PER_PIECE), |piece| {
+        for token in piece * TOKENS_PER_PIECE..tokens.min((piece + 1) * TOKENS_PER_PIECE) {
+            // SAFETY: a token belongs to one piece, and a piece is done once.
+            let row = unsafe { rows.slice(token * stride, stride) };
+            let angles = &b.angles[token * pairs..(token + 1) * pairs];
+            for head in row[..queries + keys].chunks_exact_mut(config.head_length) {
+                math::rotate(&mut head[..config.rope_dimensions], angles);
+            }
+            let (page, slot) = b.places[token];
+            // SAFETY: as above, and no two tokens of a batch have the same place.
+            unsafe { writer.store(page, slot, &row[queries..queries + keys], &row[queries + keys..]) };
+        }
+    });
 }
 
 impl Network for Llama {
@@ -277,39 +302,65 @@ impl Network for Llama {
         self.config.vocabulary
     }
 
-    fn forward(&mut self, tokens: &[u32], position: usize, logits: Option<&mut Vec<f32>>) -> Result<(), ModelError> {
+    fn kv_shape(&self) -> KvShape {
+        let Config { layers, kv_heads, head_length, .. } = self.config;
+        KvShape { layers, heads: kv_heads, length: head_length, precision: Precision::F16 }
+    }
+
+    fn forward(
+        &mut self,
+        team: &Team,
+        spans: &[Span],
+        cache: &mut KvCache,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
         let config = &self.config;
-        if tokens.is_empty() || position + tokens.len() > config.context {
-            return Err(ModelError::Compute(format!(
-                "{} tokens at position {position} do not fit into a context of {}",
-                tokens.len(),
-                config.context
-            )));
-        }
         let b = &mut self.buffers;
-        b.resize(config, tokens.len());
-        for (row, token) in b.stream.chunks_exact_mut(config.width).zip(tokens) {
+        let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
+        b.resize(config, tokens);
+        let all = spans.iter().flat_map(|span| span.tokens);
+        for (row, token) in b.stream.chunks_exact_mut(config.width).zip(all) {
             self.embeddings.row(*token as usize, row)?;
         }
-        let step = Step { config, rope: &self.rope, attention: &self.attention, position };
-        for layer in &mut self.layers {
-            layer.attend(&step, b)?;
-            layer.feed_forward(config, b)?;
+        for span in spans {
+            let positions = span.position..span.position + span.tokens.len();
+            if positions.end > config.context.min(span.pages.len() * PAGE) {
+                let (length, context) = (positions.end, config.context);
+                return Err(ModelError::Compute(format!(
+                    "a sequence of {length} does not fit into {context} positions"
+                )));
+            }
+            for position in positions {
+                self.rope.angles(position, &mut b.angles);
+                b.places.push((span.pages[position / PAGE], position % PAGE));
+            }
         }
-        let Some(logits) = logits else { return Ok(()) };
-        let last = &b.stream[(tokens.len() - 1) * config.width..];
-        if last.iter().any(|value| !value.is_finite()) {
+        let step = Step { team, config, attention: &self.attention, spans };
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.attend(&step, cache.layer(index), b)?;
+            layer.feed_forward(&step, b)?;
+        }
+        b.choose(config, spans);
+        if b.chosen.iter().any(|value| !value.is_finite()) {
             return Err(ModelError::Compute("the network yields no finite numbers: its weights are damaged".into()));
         }
-        let normed = &mut b.normed[..config.width];
-        math::rms_norm(last, &self.norm, config.epsilon, normed);
-        logits.resize(config.vocabulary, 0.0);
-        self.output.as_ref().unwrap_or(&self.embeddings).forward(normed, &mut b.scratch, logits)
+        let wanted = b.chosen.len() / config.width;
+        scores.clear();
+        scores.resize(wanted * config.vocabulary, 0.0);
+        if wanted == 0 {
+            return Ok(());
+        }
+        let normed = &mut b.normed[..wanted * config.width];
+        math::rms_norm(team, &b.chosen, &self.norm, config.epsilon, normed);
+        self.output.as_ref().unwrap_or(&self.embeddings).forward(team, normed, &mut b.scratch, scores)
     }
 }
 
 impl Buffers {
+    /// Makes room for so many tokens.
     fn resize(&mut self, config: &Config, tokens: usize) {
+        self.angles.clear();
+        self.places.clear();
         let queries = config.heads * config.head_length;
         let projected = queries + 2 * config.kv_heads * config.head_length;
         for (buffer, width) in [
@@ -322,6 +373,17 @@ impl Buffers {
             (&mut self.added, config.width),
         ] {
             buffer.resize(tokens * width, 0.0);
+        }
+    }
+
+    /// Gathers the rows of the tokens whose scores are wanted.
+    fn choose(&mut self, config: &Config, spans: &[Span]) {
+        self.chosen.clear();
+        let mut end = 0;
+        for span in spans {
+            end += span.tokens.len();
+            let rows = (end - span.scored) * config.width..end * config.width;
+            self.chosen.extend_from_slice(&self.stream[rows]);
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Network;
 use super::gguf::GgufFile;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
+use super::{EngineOptions, Network};
 use crate::{GenerateRequest, Generator, Message, ModelError, TokenStream, arch};
 
 /// A model of the Llama family with its tokenizer and chat template, ready to write.
@@ -24,7 +24,7 @@ impl Llama {
     ///
     /// # Errors
     /// [`ModelError::Io`] when the file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
-    pub fn load(path: &Path, name: &str, fingerprint: &str) -> Result<Self, ModelError> {
+    pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
         let file = GgufFile::open(path)?;
         let gguf = file.content()?;
         let network = arch::llama::Llama::load(&file, &gguf)?;
@@ -38,7 +38,7 @@ impl Llama {
         }
         let template = ChatTemplate::new(gguf.text("tokenizer.chat_template"), &tokenizer);
         let template = template.map_err(|reason| file.invalid(reason))?;
-        Self::over(Box::new(network), tokenizer, template, format!("{name}@{fingerprint}"))
+        Self::over(Box::new(network), tokenizer, template, format!("{name}@{fingerprint}"), options)
     }
 
     fn over(
@@ -46,10 +46,12 @@ impl Llama {
         tokenizer: Tokenizer,
         template: ChatTemplate,
         identity: String,
+        options: &EngineOptions,
     ) -> Result<Self, ModelError> {
         let context = network.context_length();
         let tokenizer = Arc::new(tokenizer);
-        let worker = Worker::start(network, tokenizer.clone())?;
+        let worker = Worker::start(network, tokenizer.clone(), options)?;
+        let context = context.min(worker.positions());
         Ok(Self { identity, context, tokenizer, template, worker })
     }
 
@@ -73,6 +75,10 @@ impl Generator for Llama {
         self.context
     }
 
+    fn prefill_rate(&self) -> Option<f32> {
+        self.worker.prefill_rate()
+    }
+
     fn count_tokens(&self, text: &str) -> usize {
         // A text that the tokenizer gives up on counts as one token per byte, the most it could be.
         self.tokenizer.encode(text).map_or(text.len(), |tokens| tokens.len())
@@ -90,7 +96,7 @@ impl Generator for Llama {
         if prompt.len() >= self.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: self.context });
         }
-        let GenerateRequest { max_tokens, sampling, stop, .. } = request;
-        self.worker.submit(Task { prompt, max_tokens, sampling, stop })
+        let GenerateRequest { max_tokens, sampling, stop, scope, speculate, .. } = request;
+        self.worker.submit(Task { prompt, max_tokens, sampling, stop, scope, speculate })
     }
 }

@@ -1,41 +1,57 @@
-//! The small operations between the matrices, each rounding as llama.cpp does.
+//! The small operations between the matrices. Sums run in eight lanes, so that their order does not depend on the machine.
 
-use rayon::prelude::*;
+use super::shared::for_rows;
+use super::team::Team;
 
-/// Tokens below which these operations are not worth a second thread.
-const PARALLEL_TOKENS: usize = 8;
+/// Sums that run side by side.
+const LANES: usize = 8;
 
 /// Divides each row by the root of its mean square and multiplies by weights (RMSNorm, <https://arxiv.org/abs/1910.07467>).
-pub fn rms_norm(input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
+pub fn rms_norm(team: &Team, input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
     let columns = weights.len();
-    let rows = output.par_chunks_mut(columns).zip(input.par_chunks(columns));
-    rows.with_min_len(PARALLEL_TOKENS).for_each(|(output, input)| {
-        let sum: f64 = input.iter().map(|value| f64::from(value * value)).sum();
-        let mean = (sum / columns as f64) as f32;
-        let scale = 1.0 / (mean + epsilon).sqrt();
+    for_rows(team, output, columns, |row, output| {
+        let input = &input[row * columns..(row + 1) * columns];
+        let scale = inverse_root_mean_square(input, epsilon);
         for ((output, value), weight) in output.iter_mut().zip(input).zip(weights) {
             *output = value * scale * weight;
         }
     });
 }
 
+/// One over the root of the mean square.
+pub fn inverse_root_mean_square(row: &[f32], epsilon: f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (parts, rest) = row.as_chunks::<LANES>();
+    for part in parts {
+        for (sum, value) in sums.iter_mut().zip(part) {
+            *sum = value.mul_add(*value, *sum);
+        }
+    }
+    for (sum, value) in sums.iter_mut().zip(rest) {
+        *sum = value.mul_add(*value, *sum);
+    }
+    let mean = sums.iter().sum::<f32>() / row.len() as f32;
+    1.0 / (mean + epsilon).sqrt()
+}
+
 /// Computes `silu(gate) * up` for rows that hold the gates first and the ups after them (SwiGLU,
 /// <https://arxiv.org/abs/2002.05202>).
-pub fn swiglu(gates_and_ups: &[f32], width: usize, output: &mut [f32]) {
-    let rows = output.par_chunks_mut(width).zip(gates_and_ups.par_chunks(2 * width));
-    rows.with_min_len(PARALLEL_TOKENS).for_each(|(output, row)| {
-        let (gates, ups) = row.split_at(width);
+pub fn swiglu(team: &Team, gates_and_ups: &[f32], width: usize, output: &mut [f32]) {
+    for_rows(team, output, width, |row, output| {
+        let (gates, ups) = gates_and_ups[2 * row * width..2 * (row + 1) * width].split_at(width);
         for ((output, gate), up) in output.iter_mut().zip(gates).zip(ups) {
             *output = gate / (1.0 + exp(-gate)) * up;
         }
     });
 }
 
-/// Adds `more` to `values`.
-pub fn add(values: &mut [f32], more: &[f32]) {
-    for (value, more) in values.iter_mut().zip(more) {
-        *value += more;
-    }
+/// Adds `more` to rows of some width.
+pub fn add(team: &Team, values: &mut [f32], width: usize, more: &[f32]) {
+    for_rows(team, values, width, |row, values| {
+        for (value, more) in values.iter_mut().zip(&more[row * width..(row + 1) * width]) {
+            *value += more;
+        }
+    });
 }
 
 /// e to the power of x, to 1.5 units in the last place; 0 below -87, so that the loops around it become vectors.
@@ -76,9 +92,8 @@ impl Rope {
         Self { divisors, step: base.powf(-2.0 / dimensions as f32), scale }
     }
 
-    /// Cosine and sine of every pair at a position.
+    /// Appends cosine and sine of every pair at a position.
     pub fn angles(&self, position: usize, output: &mut Vec<(f32, f32)>) {
-        output.clear();
         let mut angle = position as f32;
         for divisor in &self.divisors {
             let (sine, cosine) = (self.scale * (angle / divisor)).sin_cos();
@@ -86,9 +101,14 @@ impl Rope {
             angle *= self.step;
         }
     }
+
+    /// How many pairs there are.
+    pub fn pairs(&self) -> usize {
+        self.divisors.len()
+    }
 }
 
-/// Turns one head in place. What is added is rounded first and the other product is not, as in llama.cpp.
+/// Turns one head in place.
 pub fn rotate(head: &mut [f32], angles: &[(f32, f32)]) {
     for (pair, (cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
         let [a, b] = *pair;

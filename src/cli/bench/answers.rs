@@ -9,9 +9,10 @@ use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use intramuros_models::{GenerateRequest, Generator, Message, ModelError, TokenStream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Measured;
+use super::generator::listen;
 use super::spread::{Spread, rate};
 use crate::answer::{AnswerMode, Ask};
 use crate::cli::output::Progress;
@@ -32,6 +33,9 @@ pub struct Args {
     /// Write each prompt, its answer and what it took to this file, one a line
     #[arg(long, value_name = "FILE", requires = "answers")]
     prompts: Option<PathBuf>,
+    /// Write each answer twice more, with and without guessing tokens ahead, and compare the texts
+    #[arg(long, requires = "answers")]
+    check_guesses: bool,
 }
 
 /// Asks the questions one after the other.
@@ -42,11 +46,12 @@ pub fn measure(session: &mut Session, folder: &Path, args: &Args) -> anyhow::Res
         bail!("{} holds no answerable question", folder.display());
     }
     let app = eval::open(session, folder)?;
-    let generator = Overheard { generator: app.generator()?, prompt: Mutex::default() };
+    let generator = Overheard { generator: app.generator()?, request: Mutex::default() };
 
     let mut lines = String::new();
     let mut times = Vec::new();
     let (mut written, mut read, mut cached, mut whole_ms) = (0, 0, 0, 0.0);
+    let mut guesses = args.check_guesses.then(Guesses::default);
     let mut progress = Progress::counting(chosen.len() as u64, "questions");
     for question in chosen {
         let ask =
@@ -55,17 +60,20 @@ pub fn measure(session: &mut Session, folder: &Path, args: &Args) -> anyhow::Res
         progress.advance(1);
         whole_ms += answer.timings_ms.total;
         // Where nothing is near enough or fits, nothing is written.
-        let Some(prompt) = generator.take() else { continue };
+        let Some(request) = generator.take() else { continue };
         let ms = answer.timings_ms.total - answer.timings_ms.retrieve;
         times.push(ms);
         written += answer.usage.completion_tokens;
         read += answer.usage.prompt_tokens;
         cached += answer.usage.cached_tokens;
         let line = json!({
-            "id": question.id, "prompt": prompt, "prompt_tokens": answer.usage.prompt_tokens,
+            "id": question.id, "prompt": request.prompt, "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens, "answer": answer.answer, "ms": ms,
         });
         writeln!(lines, "{line}")?;
+        if let Some(guesses) = &mut guesses {
+            guesses.compare(generator.generator, &request)?;
+        }
     }
     progress.finish();
     if let Some(path) = &args.prompts {
@@ -73,17 +81,21 @@ pub fn measure(session: &mut Session, folder: &Path, args: &Args) -> anyhow::Res
     }
     let (answers, generator_ms) = (times.len(), times.iter().sum::<f64>());
     let times = Spread::of(times);
-    let figures = json!({
+    let mut figures = json!({
         "answers": answers, "prompt_tokens": read, "cached_tokens": cached, "completion_tokens": written,
         "generator_s": generator_ms / 1000.0, "whole_s": whole_ms / 1000.0, "answer_ms": times,
     });
     let once = |value: f64, what: &str, unit: &str| Spread::of(vec![value]).row(what, unit);
-    let rows = vec![
+    let mut rows = vec![
         times.row(&format!("{answers} answers, from prompt to last sentence"), "ms"),
         once(rate(read, generator_ms), "  tokens of their prompts in that time", "tokens/s"),
         once(rate(written, generator_ms), "  tokens written in that time", "tokens/s"),
         once(whole_ms / 1000.0, "  all of it, search included", "s"),
     ];
+    if let Some(guesses) = guesses {
+        figures["guesses"] = guesses.figures();
+        rows.extend(guesses.rows());
+    }
     Ok(Measured { name: "answers", figures, rows })
 }
 
@@ -104,15 +116,64 @@ fn part(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// A generator that keeps the prompt it was given last.
+/// Answers written with and without guessing tokens ahead.
+#[derive(Default)]
+struct Guesses {
+    answers: usize,
+    same: usize,
+    tokens: usize,
+    passes: usize,
+    drafted: usize,
+    accepted: usize,
+    with_ms: f64,
+    without_ms: f64,
+}
+
+impl Guesses {
+    fn compare(&mut self, generator: &dyn Generator, request: &GenerateRequest) -> Result<(), ModelError> {
+        // Whatever is kept of earlier prompts is kept for both; only the writing is compared.
+        let write = |speculate| listen(generator, GenerateRequest { speculate, ..request.clone() });
+        let (with, without) = (write(true)?, write(false)?);
+        self.answers += 1;
+        self.same += usize::from(with.text == without.text);
+        self.tokens += with.summary.completion_tokens;
+        self.passes += with.summary.passes;
+        self.drafted += with.summary.drafted_tokens;
+        self.accepted += with.summary.accepted_tokens;
+        self.with_ms += with.summary.decode_ms;
+        self.without_ms += without.summary.decode_ms;
+        Ok(())
+    }
+
+    fn figures(&self) -> Value {
+        json!({
+            "answers": self.answers, "same_text": self.same, "completion_tokens": self.tokens, "passes": self.passes,
+            "drafted_tokens": self.drafted, "accepted_tokens": self.accepted,
+            "decode_s": self.with_ms / 1000.0, "plain_decode_s": self.without_ms / 1000.0,
+        })
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
+        let row = |value: f64, what: &str, unit: &str| Spread::of(vec![value]).row(what, unit);
+        vec![
+            row(self.same as f64, "  answers of the same text without guessing ahead", "answers"),
+            row(share(self.tokens, self.passes), "  tokens written in a pass of the network", "tokens"),
+            row(100.0 * share(self.accepted, self.drafted), "  guesses that were right", "%"),
+            row(self.without_ms / self.with_ms.max(f64::MIN_POSITIVE), "  writing is faster with them", "times"),
+        ]
+    }
+}
+
+/// A generator that keeps the request it was given last.
 struct Overheard<'a> {
     generator: &'a dyn Generator,
-    prompt: Mutex<Option<String>>,
+    request: Mutex<Option<GenerateRequest>>,
 }
 
 impl Overheard<'_> {
-    fn take(&self) -> Option<String> {
-        self.prompt.lock().ok()?.take()
+    fn take(&self) -> Option<GenerateRequest> {
+        self.request.lock().ok()?.take()
     }
 }
 
@@ -125,6 +186,11 @@ impl Generator for Overheard<'_> {
         self.generator.context_length()
     }
 
+    fn prefill_rate(&self) -> Option<f32> {
+        // Prompts must be the same on every machine and in every run, so the machine's speed has no say in them.
+        None
+    }
+
     fn count_tokens(&self, text: &str) -> usize {
         self.generator.count_tokens(text)
     }
@@ -134,8 +200,8 @@ impl Generator for Overheard<'_> {
     }
 
     fn generate(&self, request: GenerateRequest) -> Result<TokenStream, ModelError> {
-        if let Ok(mut prompt) = self.prompt.lock() {
-            *prompt = Some(request.prompt.clone());
+        if let Ok(mut last) = self.request.lock() {
+            *last = Some(request.clone());
         }
         self.generator.generate(request)
     }

@@ -8,8 +8,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use intramuros_models::engine::EngineOptions;
 use intramuros_models::weights::ModelFiles;
-use intramuros_models::{Event, GenerateRequest, Generator, ModelError, Sampling, Summary, open_generator};
+use intramuros_models::{Event, GenerateRequest, Generator, ModelError, Summary, open_generator};
 use serde_json::json;
 
 use super::Measured;
@@ -39,12 +40,22 @@ pub struct Args {
     /// Clients that ask at once; 0 or 1 for none
     #[arg(long, value_name = "N", default_value_t = 8)]
     clients: usize,
+    /// Threads that the generator computes with [default: `models.threads` of the configuration]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
 
 /// Loads a generator and measures it.
-pub fn measure(files: &ModelFiles, args: &Args, rounds: u32) -> anyhow::Result<Measured> {
+pub fn measure(
+    files: &ModelFiles,
+    options: EngineOptions,
+    args: &Args,
+    rounds: u32,
+) -> anyhow::Result<Measured> {
+    let threads = args.threads.unwrap_or(options.threads);
+    let options = EngineOptions { threads, sequences: options.sequences.max(args.clients), ..options };
     let started = Instant::now();
-    let generator = open_generator(files)?;
+    let generator = open_generator(files, &options)?;
     let load_ms = milliseconds(started);
     let generator = generator.as_ref();
     let most = generator.context_length().saturating_sub(args.completion_tokens + 1);
@@ -96,10 +107,11 @@ struct Bench<'a> {
 }
 
 /// What one client saw.
-struct Seen {
-    /// When each piece of text came.
+pub struct Seen {
+    pub text: String,
+    /// When each piece of it came.
     pieces: Vec<Instant>,
-    summary: Summary,
+    pub summary: Summary,
 }
 
 impl Bench<'_> {
@@ -137,15 +149,19 @@ impl Bench<'_> {
 
 /// Plain work only: greedy, to the last token asked for.
 fn request(prompt: String, max_tokens: usize) -> GenerateRequest {
-    GenerateRequest { prompt, max_tokens, sampling: Sampling::Greedy, stop: Vec::new() }
+    GenerateRequest { speculate: false, scope: None, ..GenerateRequest::new(prompt, max_tokens) }
 }
 
-fn listen(generator: &dyn Generator, request: GenerateRequest) -> Result<Seen, ModelError> {
-    let mut pieces = Vec::new();
+/// Hears an answer to its end.
+pub fn listen(generator: &dyn Generator, request: GenerateRequest) -> Result<Seen, ModelError> {
+    let (mut text, mut pieces) = (String::new(), Vec::new());
     for event in generator.generate(request)? {
         match event? {
-            Event::Text(_) => pieces.push(Instant::now()),
-            Event::Done(summary) => return Ok(Seen { pieces, summary }),
+            Event::Text(more) => {
+                text.push_str(&more);
+                pieces.push(Instant::now());
+            }
+            Event::Done(summary) => return Ok(Seen { text, pieces, summary }),
         }
     }
     Err(ModelError::Compute("the generator ended without saying so".to_owned()))
@@ -164,7 +180,7 @@ fn together(seen: &[Seen]) -> anyhow::Result<(f64, f64)> {
     let (start, end) = if at_once { (start, end) } else { (firsts.min().unwrap_or(start), lasts.max().unwrap_or(end)) };
     let mut tokens = 0.0;
     let mut longest = Duration::ZERO;
-    for Seen { pieces, summary } in seen {
+    for Seen { pieces, summary, .. } in seen {
         // A piece is a token, or a few where only together they make a character.
         let within = pieces.iter().filter(|at| *at > start && *at <= end).count();
         tokens += summary.completion_tokens as f64 * within as f64 / pieces.len().max(1) as f64;
@@ -211,10 +227,13 @@ mod tests {
             prompt_tokens: 1,
             cached_tokens: 0,
             completion_tokens,
+            passes: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             prefill_ms: 0.0,
             decode_ms: 0.0,
         };
-        Seen { pieces: pieces.iter().map(|ms| since + Duration::from_millis(*ms)).collect(), summary }
+        Seen { text: String::new(), pieces: pieces.iter().map(|ms| since + Duration::from_millis(*ms)).collect(), summary }
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Activations in 8 bits, quantised as llama.cpp does.
+#![expect(unsafe_code, reason = "threads fill rows of their own")]
 
 use half::f16;
-use rayon::prelude::*;
+
+use crate::engine::shared::Shared;
+use crate::engine::team::Team;
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
 
 /// Rows below which quantising is not worth a second thread.
-const PARALLEL_TOKENS: usize = 8;
+const ROWS_PER_PIECE: usize = 8;
 
 /// Activations of some tokens: per block of 32 a scale and 32 whole numbers from -127 to 127.
 ///
@@ -32,7 +35,7 @@ pub struct Scale {
 
 impl Quantised {
     /// Replaces the content by `tokens` rows of `columns`, a multiple of 32.
-    pub fn fill(&mut self, rows: &[f32], columns: usize) {
+    pub fn fill(&mut self, team: &Team, rows: &[f32], columns: usize) {
         assert!(
             columns.is_multiple_of(BLOCK) && rows.len().is_multiple_of(columns),
             "activations come in whole blocks"
@@ -41,14 +44,19 @@ impl Quantised {
         self.tokens = rows.len() / columns;
         self.words.resize(rows.len() / 4, 0);
         self.scales.resize(rows.len() / BLOCK, Scale::default());
-        let whole = rows.par_chunks(columns);
-        let words = self.words.par_chunks_mut(columns / 4);
-        let scales = self.scales.par_chunks_mut(columns / BLOCK);
-        whole
-            .zip(words)
-            .zip(scales)
-            .with_min_len(PARALLEL_TOKENS)
-            .for_each(|((row, words), scales)| quantise(row, words, scales));
+        let (words, scales) = (Shared::new(&mut self.words), Shared::new(&mut self.scales));
+        let tokens = self.tokens;
+        team.run(tokens.div_ceil(ROWS_PER_PIECE), |piece| {
+            for row in piece * ROWS_PER_PIECE..tokens.min((piece + 1) * ROWS_PER_PIECE) {
+                let numbers = &rows[row * columns..(row + 1) * columns];
+                // SAFETY: a row belongs to one piece, and a piece is done once.
+                let (words, scales) = unsafe {
+                    let (words_of_row, blocks) = (columns / 4, columns / BLOCK);
+                    (words.slice(row * words_of_row, words_of_row), scales.slice(row * blocks, blocks))
+                };
+                quantise(numbers, words, scales);
+            }
+        });
     }
 
     /// How many rows there are.
@@ -108,7 +116,7 @@ mod tests {
     fn keeps_values_to_half_a_step() {
         let row: Vec<f32> = (0..64).map(|i| ((i * 37 % 64) as f32 - 30.0) * if i < 32 { 0.1 } else { 3.0 }).collect();
         let mut quantised = Quantised::default();
-        quantised.fill(&row, 64);
+        quantised.fill(&Team::new("test", 1).unwrap(), &row, 64);
         for (i, value) in row.iter().enumerate() {
             let number = quantised.words()[i / 4].to_le_bytes()[i % 4] as i8;
             let step = quantised.scales()[i / BLOCK].step;
@@ -119,7 +127,7 @@ mod tests {
     #[test]
     fn nothing_stays_nothing() {
         let mut quantised = Quantised::default();
-        quantised.fill(&[0.0; 32], 32);
+        quantised.fill(&Team::new("test", 1).unwrap(), &[0.0; 32], 32);
         assert!(quantised.words().iter().all(|word| *word == 0));
         assert_eq!(quantised.scales()[0].step, 0.0);
     }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
-use rayon::prelude::*;
 
 use self::activations::Quantised;
 use self::packed::{Coding, GROUP, Packed, TILE};
 use super::gguf::{Gguf, RawTensor};
-use super::shared::SharedOutput;
+use super::shared::Shared;
+use super::team::Team;
 use crate::ModelError;
 
 /// Multiplications that are worth handing to another thread.
@@ -49,25 +49,37 @@ enum Part {
 impl Linear {
     /// Takes matrices from a file; `shapes` says which, with the rows that each must have.
     pub fn load(gguf: &Gguf<'_>, shapes: &[(&str, usize)], columns: usize) -> Result<Self, String> {
-        let mut tensors: Vec<(GgmlDType, usize, Vec<u8>)> = Vec::new();
-        let mut total = 0;
+        let mut tensors = Vec::new();
         for (name, rows) in shapes {
-            let RawTensor { dtype, rows: found, columns: found_columns, bytes } = gguf.tensor(name)?;
-            if found != *rows || found_columns != columns {
+            let tensor = gguf.tensor(name)?;
+            if tensor.rows != *rows || tensor.columns != columns {
+                let (found, found_columns) = (tensor.rows, tensor.columns);
                 return Err(format!("tensor `{name}` is {found} by {found_columns} and should be {rows} by {columns}"));
             }
-            total += rows;
+            tensors.push(tensor);
+        }
+        Self::new(&tensors)
+    }
+
+    /// Stacks matrices with the same input on top of each other.
+    pub fn new(tensors: &[RawTensor<'_>]) -> Result<Self, String> {
+        let columns = tensors.first().map_or(0, |tensor| tensor.columns);
+        let mut joined: Vec<(GgmlDType, usize, Vec<u8>)> = Vec::new();
+        let mut total = 0;
+        for tensor in tensors {
+            assert_eq!(tensor.columns, columns, "stacked matrices have the same input");
+            total += tensor.rows;
             // Matrices of one coding are computed as one, so that threads have to meet less often.
-            match tensors.last_mut() {
-                Some((previous, previous_rows, joined)) if *previous == dtype => {
-                    *previous_rows += rows;
-                    joined.extend_from_slice(bytes);
+            match joined.last_mut() {
+                Some((previous, rows, bytes)) if *previous == tensor.dtype => {
+                    *rows += tensor.rows;
+                    bytes.extend_from_slice(tensor.bytes);
                 }
-                _ => tensors.push((dtype, *rows, bytes.to_vec())),
+                _ => joined.push((tensor.dtype, tensor.rows, tensor.bytes.to_vec())),
             }
         }
         let mut parts = Vec::new();
-        for (dtype, rows, bytes) in tensors {
+        for (dtype, rows, bytes) in joined {
             parts.push(Part::new(dtype, rows, columns, &bytes)?);
         }
         Ok(Self { parts, rows: total, columns })
@@ -79,18 +91,24 @@ impl Linear {
     }
 
     /// Multiplies rows of `input` with the weights: one row of [`Linear::rows`] for each.
-    pub fn forward(&self, input: &[f32], scratch: &mut Scratch, output: &mut [f32]) -> Result<(), ModelError> {
+    pub fn forward(
+        &self,
+        team: &Team,
+        input: &[f32],
+        scratch: &mut Scratch,
+        output: &mut [f32],
+    ) -> Result<(), ModelError> {
         let tokens = input.len() / self.columns;
         assert_eq!(output.len(), tokens * self.rows, "room for the output");
         if self.parts.iter().any(|part| matches!(part, Part::Packed(_))) {
-            scratch.quantised.fill(input, self.columns);
+            scratch.quantised.fill(team, input, self.columns);
         }
         let mut offset = 0;
         for part in &self.parts {
             match part {
                 Part::Packed(packed) => {
-                    let place = Place { output: SharedOutput::new(output), stride: self.rows, offset };
-                    multiply(packed, &scratch.quantised, &place);
+                    let place = Place { output: Shared::new(output), stride: self.rows, offset };
+                    multiply(team, packed, &scratch.quantised, &place);
                     offset += packed.rows();
                 }
                 Part::Candle { matrix, rows, .. } => {
@@ -144,20 +162,16 @@ impl Part {
 
 /// Where in the output a part's results go.
 struct Place<'a> {
-    output: SharedOutput<'a>,
+    output: Shared<'a, f32>,
     stride: usize,
     offset: usize,
 }
 
-fn multiply(weights: &Packed, input: &Quantised, place: &Place) {
+fn multiply(team: &Team, weights: &Packed, input: &Quantised, place: &Place) {
     let groups = weights.groups();
     let work = weights.rows() * input.columns() * input.tokens();
-    let pieces = (work / WORTH_A_THREAD).clamp(1, 4 * rayon::current_num_threads()).min(groups);
-    if pieces == 1 {
-        multiply_groups(weights, input, place, 0..groups);
-        return;
-    }
-    (0..pieces).into_par_iter().with_max_len(1).for_each(|piece| {
+    let pieces = (work / WORTH_A_THREAD).clamp(1, 4 * team.threads()).min(groups);
+    team.run(pieces, |piece| {
         let range = piece * groups / pieces..(piece + 1) * groups / pieces;
         multiply_groups(weights, input, place, range);
     });

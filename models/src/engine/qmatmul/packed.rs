@@ -333,7 +333,7 @@ mod tests {
             let weights = tensor.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
             let activations = noise(7 * 288, 99);
             let mut input = Quantised::default();
-            input.fill(&activations, 288);
+            input.fill(&crate::engine::team::Team::new("test", 1).unwrap(), &activations, 288);
             for way in Way::available() {
                 for count in 1..=7 {
                     let mut sums = [[0.0; GROUP]; TILE];
