@@ -13,6 +13,7 @@ pub mod arch;
 pub mod catalog;
 pub mod device;
 pub mod engine;
+pub mod memory;
 mod turns;
 pub mod weights;
 
@@ -21,7 +22,8 @@ pub use engine::CompiledGrammar;
 /// Brings an installed embedder to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder.
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
 pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Embedder>, ModelError> {
     open_of("embedder", arch::EMBEDDERS, files)?(files, precision)
 }
@@ -29,7 +31,7 @@ pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Resul
 /// Brings an installed reranker to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no reranker.
+/// As [`open_embedder`].
 pub fn open_reranker(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Reranker>, ModelError> {
     open_of("reranker", arch::RERANKERS, files)?(files, precision)
 }
@@ -38,7 +40,10 @@ pub fn open_reranker(files: &weights::ModelFiles, precision: Precision) -> Resul
 fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles) -> Result<F, ModelError> {
     let architecture = files.entry.architecture.as_str();
     match table.iter().find(|(name, _)| *name == architecture) {
-        Some((_, open)) => Ok(*open),
+        Some((_, open)) => {
+            memory::check(&files.name, &memory::Need::of_files(files, 0)?, memory::available())?;
+            Ok(*open)
+        }
         None => {
             let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
             let reason = format!("architecture `{architecture}` is no {kind}; known: {}", known.join(", "));
@@ -50,7 +55,8 @@ fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles
 /// Brings an installed generator to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator.
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
 pub fn open_generator(
     files: &weights::ModelFiles,
     options: &engine::EngineOptions,
@@ -62,6 +68,8 @@ pub fn open_generator(
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }
+    let need = memory::Need::of_files(files, options.kv_bytes as u64)?;
+    memory::check(&files.name, &need, memory::available())?;
     let path = files.with_extension("gguf")?;
     Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
 }
@@ -375,6 +383,20 @@ pub enum ModelError {
         file: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Loading it would take more memory than there is.
+    #[error(
+        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, set `models.kv_mib` lower, or choose a smaller model"
+    )]
+    TooLarge {
+        /// Model name.
+        name: String,
+        /// MiB in all.
+        need: u64,
+        /// What for.
+        parts: String,
+        /// MiB.
+        available: u64,
     },
     /// The memory set aside for keys and values is too small.
     #[error(
