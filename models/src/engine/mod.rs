@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf` | reading weights and metadata |
+//! | `gguf`, `safetensors` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
@@ -30,6 +30,7 @@ pub mod math;
 mod output;
 mod pages;
 pub mod qmatmul;
+pub mod safetensors;
 mod sampler;
 mod sequence;
 pub mod shared;
