@@ -168,7 +168,7 @@ class SentencePiece:
             tokenizer.normalizer = spaces
             tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
             tokenizer.decoder = decoders.Sequence(fused)
-        plain = {"<unk>", "<s>", "</s>", "<pad>", "<bos>", "<eos>", "<|endoftext|>"}
+        plain = {"<unk>", "<s>", "<|endoftext|>"}
         tokenizer.add_special_tokens(
             [AddedToken(token, normalized=False, rstrip=strips and token not in plain) for token in specials]
         )
