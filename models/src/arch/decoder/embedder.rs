@@ -38,6 +38,11 @@ pub fn open(files: &ModelFiles, precision: Precision) -> Result<Box<dyn Embedder
             (States::new(decoder, precision == Precision::F32)?, tokens)
         }
     };
+    let (listed, context) = (files.entry.max_tokens, network.context);
+    if listed > context {
+        let reason = format!("the catalogue says {listed} tokens and the network has {context} positions");
+        return Err(ModelError::Invalid { file: files.name.clone(), reason });
+    }
     encoder::embedder::open(files, Box::new(network), tokens, precision)
 }
 
@@ -52,6 +57,8 @@ fn open_gguf(path: &Path, longest: usize, options: Options) -> Result<(States, T
 /// The states of a decoder's tokens.
 struct States {
     hidden: usize,
+    /// Positions that a text can have.
+    context: usize,
     exact: bool,
     working: Mutex<Working>,
 }
@@ -67,7 +74,8 @@ impl States {
     fn new(decoder: Decoder, exact: bool) -> Result<Self, ModelError> {
         let team = Team::of_all_processors("embedder")?;
         let cache = KvCache::new(decoder.kv_shape(), 0);
-        Ok(Self { hidden: decoder.config().width, exact, working: Mutex::new(Working { decoder, team, cache }) })
+        let (hidden, context) = (decoder.config().width, decoder.context_length());
+        Ok(Self { hidden, context, exact, working: Mutex::new(Working { decoder, team, cache }) })
     }
 }
 

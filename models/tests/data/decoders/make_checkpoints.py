@@ -444,9 +444,7 @@ def make(name, config_class, settings, vocabulary, special_prompt):
     reference = {
         "transformers": transformers.__version__,
         "prompts": [{"text": text, "tokens": ids} for text, ids in zip(prompts, encoded)],
-        "texts": [
-            {"text": text, "tokens": tokenizer.encode(text, add_special_tokens=False).ids} for text in TEXTS + prompts
-        ],
+        "texts": [{"text": text, "tokens": tokenizer.encode(text).ids} for text in TEXTS],
     }
     (directory / "reference.json").write_text(json.dumps(reference, ensure_ascii=False) + "\n")
 
