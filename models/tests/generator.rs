@@ -4,7 +4,10 @@ mod tiny;
 
 use std::path::{Path, PathBuf};
 
-use intramuros_models::engine::{EngineOptions, Llama};
+use intramuros_models::engine::attention::{KvCache, PageId};
+use intramuros_models::engine::gguf::GgufFile;
+use intramuros_models::engine::team::Team;
+use intramuros_models::engine::{EngineOptions, Llama, Network, Span};
 use intramuros_models::{Event, Finish, GenerateRequest, Generator, Message, ModelError, Role, Sampling, Summary};
 use serde::Deserialize;
 
@@ -25,7 +28,13 @@ struct Case {
     messages: Option<Vec<Message>>,
     prompt: String,
     tokens: Vec<u32>,
-    expected: String,
+    expected_tokens: Vec<u32>,
+}
+
+fn reference() -> Reference {
+    let reference: Reference = serde_json::from_str(include_str!("data/llama_reference.json")).unwrap();
+    assert_eq!(reference.cases.len(), 10);
+    reference
 }
 
 fn greedy(prompt: &str, max_tokens: usize) -> GenerateRequest {
@@ -72,12 +81,10 @@ fn find(directory: &Path, depth: usize) -> Option<PathBuf> {
 }
 
 #[test]
-fn writes_what_llama_cpp_writes() {
+fn prompts_and_tokens_are_those_of_llama_cpp() {
     let Some(path) = starter() else { return };
-    let reference: Reference = serde_json::from_str(include_str!("data/llama_reference.json")).unwrap();
-    assert_eq!(reference.cases.len(), 10);
+    let reference = reference();
     let generator = Llama::load(&path, "starter", &reference.sha256[..16], &EngineOptions::default()).unwrap();
-    let mut different = Vec::new();
     for case in &reference.cases {
         if let Some(messages) = &case.messages {
             assert_eq!(generator.render(messages).unwrap(), case.prompt, "{}: the prompt", case.id);
@@ -86,16 +93,43 @@ fn writes_what_llama_cpp_writes() {
         assert_eq!(generator.count_tokens(&case.prompt), case.tokens.len());
         let (text, summary) = write(&generator, greedy(&case.prompt, reference.max_tokens));
         eprintln!(
-            "{}: prefill {:.0} tokens/s, decode {:.0} tokens/s",
+            "{}: prefill {:.0} tokens/s, decode {:.0} tokens/s: {text:?}",
             case.id,
             1000.0 * (summary.prompt_tokens - summary.cached_tokens) as f64 / summary.prefill_ms,
             1000.0 * summary.completion_tokens as f64 / summary.decode_ms
         );
-        if text != case.expected {
-            different.push(format!("{}:\n  ours      {text:?}\n  llama.cpp {:?}", case.id, case.expected));
+    }
+}
+
+/// Floats are not added in llama.cpp's order. A difference in the last bit rounds some activation to another of its 255
+/// steps, and thirty layers make about a tenth of a score of it: enough to choose another of two words that are nearly as
+/// good, after which texts have nothing in common. So it is llama.cpp's text that is scored, word by word. Rounding the
+/// other way once in a while changes 7 to 10 of 316 choices, by at most 0.2; a kernel that is wrong in one coding,
+/// one layer or one block in a hundred is noticed.
+#[test]
+fn chooses_what_llama_cpp_chooses() {
+    let Some(path) = starter() else { return };
+    let file = GgufFile::open(&path).unwrap();
+    let mut network = intramuros_models::arch::llama::Llama::load(&file, &file.content().unwrap()).unwrap();
+    let team = Team::of_all_processors("test").unwrap();
+    let mut cache = KvCache::new(network.kv_shape(), 64);
+    let pages: Vec<PageId> = (0..64).collect();
+    let mut scores = Vec::new();
+    let (mut words, mut others) = (0, 0);
+    for case in &reference().cases {
+        let expected = &case.expected_tokens;
+        let tokens = [&case.tokens[..], &expected[..expected.len() - 1]].concat();
+        let span = Span { tokens: &tokens, position: 0, pages: &pages, scored: expected.len() };
+        network.forward(&team, &[span], &mut cache, &mut scores).unwrap();
+        for (word, (scores, token)) in scores.chunks(network.vocabulary()).zip(expected).enumerate() {
+            let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let behind = best - scores[*token as usize];
+            assert!(behind < 0.4, "{}, word {word}: llama.cpp's choice is {behind} behind", case.id);
+            words += 1;
+            others += usize::from(behind > 0.0);
         }
     }
-    assert!(different.is_empty(), "{} of 10 differ\n{}", different.len(), different.join("\n"));
+    assert!(words > 300 && others <= words / 20, "{others} of {words} words are chosen otherwise");
 }
 
 #[test]

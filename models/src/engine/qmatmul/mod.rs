@@ -8,7 +8,7 @@
 //! | `multiply` | the way through a matrix: which kernel, in which pieces |
 //! | `plain` | the kernels in plain words, and the order in which floats are added |
 //! | `kernels` | the loops of the fast kernels |
-//! | `x86` | their operations in AVX-512 VNNI, AVX-VNNI and AVX2 |
+//! | `x86`, `neon` | their operations in AVX-512 VNNI, AVX-VNNI, AVX2 and NEON |
 //!
 //! Other codings run through candle. A coding gets kernels by a line in [`coding::Coding`], how it is unpacked there, and a
 //! line in each table of loops.
@@ -17,6 +17,8 @@ mod activations;
 mod coding;
 mod kernels;
 mod multiply;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
 mod plain;
 #[cfg(target_arch = "x86_64")]

@@ -1,9 +1,10 @@
 //! The loops in AVX2, which sum up in 16 bits.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
+use super::{BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_loops, scale_loops};
 
 block_loops!("avx2,fma");
 scale_loops!("avx2,fma");
+one_loops!("avx2,fma");
 
 mod ops {
     use std::arch::x86_64::*;
