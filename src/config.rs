@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use intramuros_models::Precision;
 use intramuros_models::engine::EngineOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -47,6 +48,8 @@ pub struct Models {
     pub embedder: String,
     /// Overrides the profile's generator unless empty.
     pub generator: String,
+    /// How the embedder's weights are multiplied.
+    pub precision: Precision,
     /// Memory for the generator's keys and values.
     pub kv_mib: usize,
     /// Threads of the generator; 0 for one per processor.

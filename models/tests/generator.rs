@@ -1,13 +1,17 @@
 //! The generator through its front door: against llama.cpp on the starter model, and on a tiny model made here.
 
+mod structured;
 mod tiny;
 
 use std::path::{Path, PathBuf};
 
+use intramuros_models::arch::decoder;
 use intramuros_models::engine::attention::{KvCache, PageId};
 use intramuros_models::engine::gguf::GgufFile;
 use intramuros_models::engine::team::Team;
 use intramuros_models::engine::{EngineOptions, Llama, Network, Span};
+use intramuros_models::memory::Need;
+use intramuros_models::weights::ModelFiles;
 use intramuros_models::{Event, Finish, GenerateRequest, Generator, Message, ModelError, Role, Sampling, Summary};
 use serde::Deserialize;
 
@@ -110,7 +114,7 @@ fn prompts_and_tokens_are_those_of_llama_cpp() {
 fn chooses_what_llama_cpp_chooses() {
     let Some(path) = starter() else { return };
     let file = GgufFile::open(&path).unwrap();
-    let mut network = intramuros_models::arch::llama::Llama::load(&file, &file.content().unwrap()).unwrap();
+    let mut network = decoder::from_gguf(&file, &file.content().unwrap(), |_| decoder::Options::default()).unwrap();
     let team = Team::of_all_processors("test").unwrap();
     let mut cache = KvCache::new(network.kv_shape(), 64);
     let pages: Vec<PageId> = (0..64).collect();
@@ -270,6 +274,20 @@ fn other_architectures_and_codings_are_named() {
         let (text, summary) = write(&generator, greedy("hello", 12));
         assert_eq!((summary.completion_tokens, text.is_empty()), (12, false), "{coding:?}");
     }
+}
+
+#[test]
+fn what_a_file_needs_is_known_before_it_is_loaded() {
+    let model = TinyModel::new();
+    let need = Need::of_files(&ModelFiles::of_gguf(model.path()).unwrap(), 7 << 20).unwrap();
+    let file_bytes = std::fs::metadata(model.path()).unwrap().len();
+    assert!((file_bytes / 2..file_bytes).contains(&need.weights), "{need:?} of {file_bytes}");
+    assert_eq!(need.kv, 7 << 20);
+    assert!(need.from_files && need.working < 64 << 20, "{need:?}");
+
+    let lost = TinyModel::with(|metadata| drop(metadata.remove("llama.feed_forward_length")));
+    let error = Need::of_files(&ModelFiles::of_gguf(lost.path()).unwrap(), 0).unwrap_err().to_string();
+    assert!(error.contains("tiny.gguf") && error.contains("feed_forward_length"), "{error}");
 }
 
 /// A prompt that repeats itself, as answers from passages do.

@@ -1,14 +1,17 @@
 //! A generator from a GGUF file.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::attention::PAGE;
+use super::constraint::{Constraint, Vocabulary};
 use super::gguf::GgufFile;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
 use super::{EngineOptions, Network};
-use crate::{GenerateRequest, Generator, Message, ModelError, TokenStream, arch};
+use crate::arch::decoder::{self, Config, Options};
+use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
 /// A model of the Llama family with its tokenizer and chat template, ready to write.
 pub struct Llama {
@@ -17,6 +20,8 @@ pub struct Llama {
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
     worker: Worker,
+    /// The tokens as grammars see them, made when the first one comes.
+    vocabulary: OnceLock<Result<Vocabulary, String>>,
 }
 
 impl Llama {
@@ -27,7 +32,7 @@ impl Llama {
     pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
         let file = GgufFile::open(path)?;
         let gguf = file.content()?;
-        let network = arch::llama::Llama::load(&file, &gguf)?;
+        let network = decoder::from_gguf(&file, &gguf, |config| network_options(config, options))?;
         let tokenizer = Tokenizer::read(&gguf).map_err(|reason| file.invalid(reason))?;
         if tokenizer.vocabulary() > network.vocabulary() {
             return Err(file.invalid(format!(
@@ -52,7 +57,13 @@ impl Llama {
         let tokenizer = Arc::new(tokenizer);
         let worker = Worker::start(network, tokenizer.clone(), options)?;
         let context = context.min(worker.positions());
-        Ok(Self { identity, context, tokenizer, template, worker })
+        Ok(Self { identity, context, tokenizer, template, worker, vocabulary: OnceLock::new() })
+    }
+
+    fn constraint(&self, grammar: &Grammar) -> Result<Constraint, ModelError> {
+        let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::new(self.tokenizer.clone()));
+        let vocabulary = vocabulary.as_ref().map_err(|reason| ModelError::Grammar(reason.clone()))?;
+        Constraint::new(vocabulary, grammar)
     }
 
     /// The tokens of a prompt as the network will see them.
@@ -64,6 +75,13 @@ impl Llama {
             .encode_prompt(prompt)
             .map_err(|_| ModelError::Compute("the tokenizer cannot split the prompt".into()))
     }
+}
+
+/// How a network is loaded: for no more positions than the memory for keys and values holds.
+fn network_options(config: &Config, options: &EngineOptions) -> Options {
+    let network = Options::default();
+    let pages = options.kv_bytes / config.kv_shape(&network).page_bytes().max(1);
+    Options { positions: config.context.min(pages * PAGE), ..network }
 }
 
 impl Generator for Llama {
@@ -96,7 +114,13 @@ impl Generator for Llama {
         if prompt.len() >= self.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: self.context });
         }
-        let GenerateRequest { max_tokens, sampling, stop, scope, speculate, .. } = request;
-        self.worker.submit(Task { prompt, max_tokens, sampling, stop, scope, speculate })
+        let GenerateRequest { max_tokens, sampling, stop, grammar, scope, speculate, .. } = request;
+        if grammar.is_some() && !stop.is_empty() {
+            return Err(ModelError::Grammar(
+                "a stop text would cut off what it asks for: leave one of them out".into(),
+            ));
+        }
+        let constraint = grammar.as_ref().map(|grammar| self.constraint(grammar)).transpose()?;
+        self.worker.submit(Task { prompt, max_tokens, sampling, stop, constraint, scope, speculate })
     }
 }

@@ -197,9 +197,19 @@ impl<'a> Gguf<'a> {
         usize::try_from(value).map_err(|_| format!("`{key}` is {value}, which is too large"))
     }
 
+    /// Bytes of all tensors together.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.values().fold(0, |sum: u64, info| sum.saturating_add(info.bytes as u64))
+    }
+
     /// Whether a tensor is in the file.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// What its tensors are called, in no order.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
     }
 
     /// A tensor by name.

@@ -50,6 +50,13 @@ impl<'a, T: Copy> Shared<'a, T> {
         }
     }
 
+    /// Where a part of the buffer begins, for those who write to some places of it only.
+    pub fn pointer(&self, offset: usize, length: usize) -> *mut T {
+        assert!(offset <= self.length && length <= self.length - offset, "a part past the end of a buffer");
+        // SAFETY: in bounds as just checked.
+        unsafe { self.start.add(offset) }
+    }
+
     /// A part of the buffer to work on.
     ///
     /// # Safety

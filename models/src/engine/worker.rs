@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use super::attention::{KvCache, PAGE, PageId};
+use super::constraint::Constraint;
 use super::pages::Pages;
 use super::sequence::{Next, Sequence};
 use super::team::Team;
@@ -52,6 +53,8 @@ pub struct Task {
     pub sampling: Sampling,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// What the answer must be, if anything.
+    pub constraint: Option<Constraint>,
     /// Whose cached beginnings may be used and added to.
     pub scope: Option<String>,
     /// Whether tokens are guessed ahead.
@@ -444,7 +447,7 @@ mod tests {
 
     fn task(prompt: Vec<u32>, max_tokens: usize) -> Task {
         let scope = Some("everyone".to_owned());
-        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![], scope, speculate: false }
+        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![], constraint: None, scope, speculate: false }
     }
 
     fn finish(stream: TokenStream) -> Result<(String, Summary), ModelError> {

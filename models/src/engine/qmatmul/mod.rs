@@ -7,6 +7,7 @@
 //! | `packed` | a matrix in that order |
 //! | `multiply` | the way through a matrix: which kernel, in which pieces |
 //! | `plain` | the kernels in plain words, and the order in which floats are added |
+//! | `dense` | f32, f16 and bf16 weights with activations in f32 |
 //! | `kernels` | the loops of the fast kernels |
 //! | `x86`, `neon` | their operations in AVX-512 VNNI, AVX-VNNI, AVX2 and NEON |
 //!
@@ -15,6 +16,7 @@
 
 mod activations;
 mod coding;
+mod dense;
 mod kernels;
 mod multiply;
 #[cfg(target_arch = "aarch64")]
@@ -29,8 +31,11 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
+pub use self::dense::{GROUP as DENSE_GROUP, Groups, multiply_groups};
+
 use self::activations::{Form, Quantised};
 use self::coding::Coding;
+use self::dense::Dense;
 use self::multiply::{Place, Way, multiply};
 use self::packed::Packed;
 use super::gguf::{Gguf, RawTensor};
@@ -56,6 +61,7 @@ pub struct Scratch {
 
 enum Part {
     Packed(Packed),
+    Dense(Dense),
     Candle { matrix: QMatMul, tensor: Arc<QTensor>, rows: usize },
 }
 
@@ -84,16 +90,16 @@ impl Linear {
         let mut parts = Vec::new();
         // Matrices of one coding are computed as one, so that threads have to meet less often.
         for same in tensors.chunk_by(|a, b| a.dtype == b.dtype) {
-            match Coding::of(same[0].dtype) {
-                Some(coding) => {
-                    let bytes: Vec<&[u8]> = same.iter().map(|tensor| tensor.bytes).collect();
-                    parts.push(Part::Packed(Packed::new(coding, columns, &bytes)?));
-                }
-                None => {
-                    for tensor in same {
-                        parts.push(Part::through_candle(tensor)?);
-                    }
-                }
+            if let Some(coding) = Coding::of(same[0].dtype) {
+                let bytes: Vec<&[u8]> = same.iter().map(|tensor| tensor.bytes).collect();
+                parts.push(Part::Packed(Packed::new(coding, columns, &bytes)?));
+                continue;
+            }
+            for tensor in same {
+                parts.push(match dense::Coding::of(tensor.dtype) {
+                    Some(coding) => Part::Dense(Dense::new(coding, tensor.rows, columns, tensor.bytes)),
+                    None => Part::through_candle(tensor)?,
+                });
             }
         }
         let rows = tensors.iter().map(|tensor| tensor.rows).sum();
@@ -110,6 +116,7 @@ impl Linear {
     pub fn bytes(&self) -> usize {
         let parts = self.parts.iter().map(|part| match part {
             Part::Packed(packed) => packed.bytes(),
+            Part::Dense(dense) => dense.bytes(),
             Part::Candle { tensor, .. } => tensor.storage_size_in_bytes(),
         });
         parts.sum::<usize>() + size_of_val(self.bias.as_slice())
@@ -147,6 +154,15 @@ impl Linear {
                     let place = Place { output: Shared::new(output), stride: self.rows, offset, bias };
                     multiply(team, self.way, packed, &scratch.quantised, &place);
                 }
+                Part::Dense(dense) => {
+                    let place = Place { output: Shared::new(output), stride: self.rows, offset, bias: &[] };
+                    dense.multiply(team, input, &place);
+                    for output in output.chunks_exact_mut(self.rows) {
+                        for (output, bias) in output[offset..].iter_mut().zip(bias) {
+                            *output += bias;
+                        }
+                    }
+                }
                 Part::Candle { matrix, rows, .. } => {
                     let result = through_candle(matrix, input, self.columns).map_err(compute_error)?;
                     for (result, output) in result.chunks_exact(*rows).zip(output.chunks_exact_mut(self.rows)) {
@@ -172,10 +188,15 @@ impl Linear {
                     packed.row(row, output);
                     return Ok(());
                 }
+                Part::Dense(dense) if row < dense.rows() => {
+                    dense.row(row, output);
+                    return Ok(());
+                }
                 Part::Candle { tensor, rows, .. } if row < *rows => {
                     return candle_row(tensor, row, self.columns, output).map_err(compute_error);
                 }
                 Part::Packed(packed) => row -= packed.rows(),
+                Part::Dense(dense) => row -= dense.rows(),
                 Part::Candle { rows, .. } => row -= rows,
             }
         }
@@ -195,6 +216,7 @@ impl Part {
     fn rows(&self) -> usize {
         match self {
             Part::Packed(packed) => packed.rows(),
+            Part::Dense(dense) => dense.rows(),
             Part::Candle { rows, .. } => *rows,
         }
     }

@@ -15,7 +15,7 @@ use crate::engine::shared::Shared;
 use crate::engine::team::Team;
 
 /// Multiplications that are worth handing to another thread.
-const WORTH_A_THREAD: usize = 1 << 17;
+pub const WORTH_A_THREAD: usize = 1 << 17;
 
 /// Tokens that a panel is multiplied with at most before the next one is made.
 const TOKENS: usize = 256;

@@ -162,6 +162,16 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// The tokens of a text in the middle of an answer, where nothing is special.
+    pub fn encode_inside(&self, text: &str) -> Result<Vec<u32>, String> {
+        let mut tokens = Vec::new();
+        match &self.model {
+            Model::ByteLevel(model) => model.encode(text, &mut tokens)?,
+            Model::SentencePiece(model) => model.encode(text, false, &mut tokens),
+        }
+        Ok(tokens)
+    }
+
     fn first_special(&self, text: &str) -> Option<(usize, &(String, u32))> {
         for (start, byte) in text.bytes().enumerate() {
             if !self.special_starts[byte as usize] {
@@ -221,8 +231,14 @@ impl Tokenizer {
 impl Tokenizer {
     /// Tokens `a`, `b`, `c`, … that only ever go back to text.
     pub(super) fn of_letters(count: u8) -> Self {
-        let text = |index: u8| char::from(b'a' + index).to_string();
-        let tokens = (0..count).map(|index| Token { text: text(index), bytes: text(index).into_bytes() }).collect();
+        let texts: Vec<String> = (0..count).map(|index| char::from(b'a' + index).to_string()).collect();
+        Self::of_texts(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Tokens of these texts, none of them special.
+    pub(super) fn of_texts(texts: &[&str]) -> Self {
+        let token = |text: &&str| Token { text: (*text).to_owned(), bytes: text.as_bytes().to_vec() };
+        let tokens = texts.iter().map(token).collect();
         Self {
             model: Model::SentencePiece(SentencePiece::empty()),
             tokens,
