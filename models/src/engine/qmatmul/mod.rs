@@ -293,4 +293,48 @@ mod tests {
         let packed = Packed::new(Coding::of(dtype).unwrap(), columns, &[&tensor.data().unwrap()]).unwrap();
         (tensor, packed)
     }
+
+    #[test]
+    fn stacked_matrices_are_those_one_by_one_and_a_bias() {
+        let columns = 256;
+        let team = Team::new("test", 2).unwrap();
+        let input = noise(9 * columns, 4);
+        let kinds = [GgmlDType::Q4_1, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::F32, GgmlDType::Q2K, GgmlDType::Q6K];
+        let mut tensors = Vec::new();
+        for (index, dtype) in kinds.into_iter().enumerate() {
+            let rows = 5 + 7 * index;
+            let weights = Tensor::from_vec(noise(rows * columns, index as u32), (rows, columns), &Device::Cpu).unwrap();
+            tensors.push((dtype, rows, QTensor::quantize(&weights, dtype).unwrap().data().unwrap().into_owned()));
+        }
+        let raw: Vec<RawTensor> = tensors
+            .iter()
+            .map(|(dtype, rows, bytes)| RawTensor { dtype: *dtype, rows: *rows, columns, bytes })
+            .collect();
+        let multiply = |linear: &Linear| {
+            let mut output = vec![f32::NAN; 9 * linear.rows()];
+            linear.forward(&team, &input, &mut Scratch::default(), &mut output).unwrap();
+            output
+        };
+        let stacked = Linear::new(&raw).unwrap();
+        assert!(stacked.bytes() >= raw.iter().map(|tensor| tensor.bytes.len()).sum());
+        let rows = stacked.rows();
+        let bias = noise(rows, 8);
+        let stacked = stacked.with_bias(bias.clone());
+        let output = multiply(&stacked);
+        let mut first = 0;
+        for tensor in raw {
+            let alone = Linear::new(&[tensor]).unwrap();
+            let (mut row, mut same_row) = (vec![0.0; columns], vec![0.0; columns]);
+            alone.row(tensor.rows - 1, &mut row).unwrap();
+            stacked.row(first + tensor.rows - 1, &mut same_row).unwrap();
+            assert_eq!(row, same_row, "{:?}", tensor.dtype);
+            for (token, alone) in multiply(&alone).chunks(tensor.rows).enumerate() {
+                let stacked = &output[token * rows + first..][..tensor.rows];
+                let biased: Vec<f32> = alone.iter().zip(&bias[first..]).map(|(sum, bias)| sum + bias).collect();
+                assert_eq!(stacked, biased, "{:?}", tensor.dtype);
+            }
+            first += tensor.rows;
+        }
+        assert!(stacked.row(rows, &mut vec![0.0; columns]).is_err());
+    }
 }
