@@ -111,6 +111,8 @@ pub enum Pooling {
     Mean,
     /// The first token's.
     Cls,
+    /// The last token's.
+    Last,
 }
 
 impl std::fmt::Display for Pooling {
@@ -118,6 +120,7 @@ impl std::fmt::Display for Pooling {
         f.write_str(match self {
             Self::Mean => "mean",
             Self::Cls => "cls",
+            Self::Last => "last",
         })
     }
 }

@@ -70,7 +70,11 @@ pub fn open_generator(
     }
     let need = memory::Need::of_files(files, options.kv_bytes as u64)?;
     memory::check(&files.name, &need, memory::available())?;
-    let path = files.with_extension("gguf")?;
+    // A GGUF file, or else a folder of the hub.
+    let path = files.with_extension("gguf").or_else(|error| match files.with_extension("safetensors") {
+        Ok(_) => Ok(files.directory.clone()),
+        Err(_) => Err(error),
+    })?;
     Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
 }
 

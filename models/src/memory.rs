@@ -8,10 +8,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
-use crate::catalog::{Model, ModelRole};
+use crate::catalog::Model;
 use crate::engine::gguf::{Gguf, GgufFile};
+use crate::engine::hub::HubFolder;
 use crate::weights::ModelFiles;
+use crate::{ModelError, arch};
 
 /// Tokens that pass through a generator at once at most; intermediate results have room for them.
 const GENERATOR_TOKENS: u64 = 512;
@@ -50,13 +51,12 @@ impl Need {
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Invalid`] when its files cannot be read.
     pub fn of_files(files: &ModelFiles, kv_budget: u64) -> Result<Self, ModelError> {
-        match files.entry.role {
-            ModelRole::Generator => {
-                let file = GgufFile::open(&files.with_extension("gguf")?)?;
-                Self::of_gguf(&file.content()?, kv_budget).map_err(|reason| file.invalid(reason))
-            }
-            ModelRole::Embedder | ModelRole::Reranker => Self::of_encoder(files),
+        if let Ok(path) = files.with_extension("gguf") {
+            let file = GgufFile::open(&path)?;
+            return Self::of_gguf(&file.content()?, kv_budget).map_err(|reason| file.invalid(reason));
         }
+        let is_decoder = arch::generators().contains(&files.entry.architecture.as_str());
+        if is_decoder { Self::of_decoder(files, kv_budget) } else { Self::of_encoder(files) }
     }
 
     /// Of a model that is not here.
@@ -77,12 +77,28 @@ impl Need {
         let require = |name: &str| gguf.require(&key(name)).map(|value| value as u64);
         let (width, feed_forward) = (require("embedding_length")?, require("feed_forward_length")?);
         let vocabulary = gguf.array("tokenizer.ggml.tokens").map_or(0, |tokens| tokens.len() as u64);
-        // The stream, what its norm makes of it, queries, keys, values and what comes of them; gates, ups and their product.
-        let columns = width.saturating_mul(7).saturating_add(feed_forward.saturating_mul(3));
         Ok(Self {
             weights: gguf.tensor_bytes(),
             kv: kv_budget,
-            working: working(GENERATOR_TOKENS, columns, vocabulary),
+            working: working(GENERATOR_TOKENS, decoder_columns(width, feed_forward), vocabulary),
+            from_files: true,
+        })
+    }
+
+    /// Of a decoder in safetensors, whose weights stay as wide as they are.
+    fn of_decoder(files: &ModelFiles, kv_budget: u64) -> Result<Self, ModelError> {
+        let folder = HubFolder::open(&files.directory)?;
+        let invalid = |reason| folder.invalid("config.json", reason);
+        // With pictures, the text has a section of its own.
+        let section = folder.config().section("text_config").map_err(invalid)?;
+        let config = section.as_ref().unwrap_or(folder.config());
+        let number = |key| config.require(key).map(|value| value as u64).map_err(invalid);
+        let (width, feed_forward) = (number("hidden_size")?, number("intermediate_size")?);
+        let vocabulary = config.number("vocab_size").map_err(invalid)?.unwrap_or(0) as u64;
+        Ok(Self {
+            weights: folder.tensor_bytes(),
+            kv: kv_budget,
+            working: working(GENERATOR_TOKENS, decoder_columns(width, feed_forward), vocabulary),
             from_files: true,
         })
     }
@@ -217,6 +233,12 @@ fn field(text: &str, name: &str) -> Option<u64> {
     let mut words =
         text.lines().map(str::split_whitespace).find_map(|mut words| (words.next()? == name).then_some(words))?;
     words.next()?.parse().ok()
+}
+
+/// Intermediate results of a token in a decoder: the stream, what its norm makes of it, queries, keys, values and what comes of
+/// them; gates, ups and their product.
+fn decoder_columns(width: u64, feed_forward: u64) -> u64 {
+    width.saturating_mul(7).saturating_add(feed_forward.saturating_mul(3))
 }
 
 /// Room for `columns` intermediate results of each token, and for what there is of each entry of the vocabulary.

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::decoder::{Activation, Config, Family, Hub, Metadata, Pairing, RopeConfig};
+use super::decoder::{Activation, Config, Family, Metadata, Pairing, RopeConfig};
+use crate::engine::json::Json;
 
 /// For [`super::DECODERS`].
 pub const FAMILY: Family =
@@ -30,7 +31,7 @@ fn from_gguf(metadata: &Metadata) -> Result<Config, String> {
     limit(config, window, local, sliding)
 }
 
-fn from_hub(hub: &Hub) -> Result<Config, String> {
+fn from_hub(hub: &Json) -> Result<Config, String> {
     // With pictures, the text has a section of its own.
     let section = hub.section("text_config")?;
     let hub = section.as_ref().unwrap_or(hub).with_defaults(&[
@@ -100,7 +101,7 @@ mod tests {
             "hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34,
             "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024
         }});
-        let config = from_hub(&Hub::parse(hub.to_string().as_bytes()).unwrap()).unwrap();
+        let config = from_hub(&Json::parse(hub.to_string().as_bytes()).unwrap()).unwrap();
         config.check().unwrap();
         assert_eq!((config.heads, config.kv_heads, config.head_length), (8, 4, 256));
         assert_eq!(config.ropes[0], RopeConfig { scale: 0.125, ..RopeConfig::plain(256, 1e6) });

@@ -1,4 +1,4 @@
-//! The architectures this build can load, one file each: configuration and network.
+//! The architectures this build can load, one file each: configuration and network. Decoders share theirs.
 //!
 //! A new architecture is a new file and one line in the table of its kind.
 
@@ -25,7 +25,7 @@ pub type OpenReranker = fn(&ModelFiles, Precision) -> Result<Box<dyn Reranker>, 
 
 /// Embedders by the name of their architecture in the catalogue.
 pub const EMBEDDERS: &[(&str, OpenEmbedder)] =
-    &[("bert", bert::open_embedder), ("xlm-roberta", xlm_roberta::open_embedder)];
+    &[("bert", bert::open_embedder), ("xlm-roberta", xlm_roberta::open_embedder), ("qwen3", decoder::embedder::open)];
 
 /// Rerankers by the name of their architecture in the catalogue.
 pub const RERANKERS: &[(&str, OpenReranker)] =

@@ -1,7 +1,8 @@
 //! SmolLM3 (<https://huggingface.co/blog/smollm3>): Llama in which every fourth layer knows no positions (NoPE,
 //! <https://arxiv.org/abs/2501.18795>).
 
-use super::decoder::{Config, Family, Hub, Metadata, Pairing};
+use super::decoder::{Config, Family, Metadata, Pairing};
+use crate::engine::json::Json;
 
 /// For [`super::DECODERS`].
 pub const FAMILY: Family = Family { name: "smollm3", gguf: &["smollm3"], hub: &["smollm3"], from_gguf, from_hub };
@@ -15,7 +16,7 @@ fn from_gguf(metadata: &Metadata) -> Result<Config, String> {
     Ok(config)
 }
 
-fn from_hub(hub: &Hub) -> Result<Config, String> {
+fn from_hub(hub: &Json) -> Result<Config, String> {
     let mut config = hub.config()?;
     // 1 where a layer is turned, in spite of the name.
     match hub.list("no_rope_layers", |turned| turned.as_u64())? {

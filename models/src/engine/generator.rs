@@ -1,4 +1,4 @@
-//! A generator from a GGUF file.
+//! A generator from a model's files.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::attention::PAGE;
 use super::constraint::{Constraint, Vocabulary};
 use super::gguf::GgufFile;
+use super::hub::HubFolder;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
@@ -13,7 +14,7 @@ use super::{EngineOptions, Network};
 use crate::arch::decoder::{self, Config, Options};
 use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
-/// A model of the Llama family with its tokenizer and chat template, ready to write.
+/// A decoder with its tokenizer and chat template, ready to write.
 pub struct Llama {
     identity: String,
     context: usize,
@@ -25,11 +26,17 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// Loads a GGUF file; `name` and `fingerprint` become the generator's identity.
+    /// Loads a GGUF file, or a folder as the Hugging Face hub lays models out; `name` and `fingerprint` become the
+    /// generator's identity.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when the file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
+    /// [`ModelError::Io`] when a file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
     pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
+        let identity = format!("{name}@{fingerprint}");
+        if path.is_dir() { Self::from_hub(path, identity, options) } else { Self::from_gguf(path, identity, options) }
+    }
+
+    fn from_gguf(path: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
         let file = GgufFile::open(path)?;
         let gguf = file.content()?;
         let network = decoder::from_gguf(&file, &gguf, |config| network_options(config, options))?;
@@ -43,7 +50,16 @@ impl Llama {
         }
         let template = ChatTemplate::new(gguf.text("tokenizer.chat_template"), &tokenizer);
         let template = template.map_err(|reason| file.invalid(reason))?;
-        Self::over(Box::new(network), tokenizer, template, format!("{name}@{fingerprint}"), options)
+        Self::over(Box::new(network), tokenizer, template, identity, options)
+    }
+
+    fn from_hub(directory: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
+        let folder = HubFolder::open(directory)?;
+        let network = decoder::from_hub(&folder, |config| network_options(config, options))?;
+        let tokenizer = Tokenizer::from_hub(&folder, network.vocabulary())?;
+        let template = ChatTemplate::new(ChatTemplate::of_hub(&folder)?.as_deref(), &tokenizer);
+        let template = template.map_err(|reason| folder.invalid("tokenizer_config.json", reason))?;
+        Self::over(Box::new(network), tokenizer, template, identity, options)
     }
 
     fn over(

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf`, `safetensors` | reading weights and metadata |
+//! | `gguf`, `safetensors`, `json`, `hub` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
@@ -26,6 +26,8 @@ pub mod constraint;
 mod draft;
 mod generator;
 pub mod gguf;
+pub mod hub;
+pub mod json;
 pub mod math;
 mod output;
 mod pages;
@@ -36,7 +38,7 @@ mod sequence;
 pub mod shared;
 pub mod team;
 mod template;
-mod tokenizer;
+pub(crate) mod tokenizer;
 mod worker;
 
 pub use self::constraint::CompiledGrammar;

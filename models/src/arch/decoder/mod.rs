@@ -11,23 +11,27 @@
 //! | `rope` | turning queries and keys by their positions, with all ways to stretch contexts |
 //! | `names`, `weights` | what files call the matrices, and finding them |
 //! | `network` | the forward pass |
+//! | `embedder` | [`crate::Embedder`] over it |
 
 mod config;
-pub mod metadata;
+pub mod embedder;
+mod metadata;
 mod names;
 mod network;
 mod rope;
 mod weights;
 
 pub use self::config::{Activation, Config, LayerConfig, MAX_CONTEXT};
-pub use self::metadata::{Hub, Metadata};
+pub use self::metadata::Metadata;
 pub use self::network::Decoder;
 pub use self::rope::{Divisors, Pairing, RopeConfig};
 use self::weights::Weights;
 use super::DECODERS;
-use crate::ModelError;
-use crate::engine::attention::Precision;
+use crate::engine::attention::Precision as KvPrecision;
 use crate::engine::gguf::{Gguf, GgufFile};
+use crate::engine::hub::HubFolder;
+use crate::engine::json::Json;
+use crate::{ModelError, Precision};
 
 /// An architecture: what it is called and how its configuration is read.
 pub struct Family {
@@ -40,14 +44,16 @@ pub struct Family {
     /// From the metadata of a GGUF file.
     pub from_gguf: fn(&Metadata) -> Result<Config, String>,
     /// From `config.json`.
-    pub from_hub: fn(&Hub) -> Result<Config, String>,
+    pub from_hub: fn(&Json) -> Result<Config, String>,
 }
 
 /// What a network is loaded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How keys and values are kept.
-    pub precision: Precision,
+    pub kv: KvPrecision,
+    /// Whether the weights of safetensors are kept as they are or in whole numbers; GGUF files have decided already.
+    pub weights: Precision,
     /// Positions that a sequence will have at most; models with factors for long contexts take those for short ones where
     /// they do.
     pub positions: usize,
@@ -66,7 +72,7 @@ pub enum Purpose {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { precision: Precision::F16, positions: MAX_CONTEXT, purpose: Purpose::Write }
+        Self { kv: KvPrecision::F16, weights: Precision::F32, positions: MAX_CONTEXT, purpose: Purpose::Write }
     }
 }
 
@@ -88,6 +94,26 @@ pub fn from_gguf(
         Decoder::load(&Weights::of_gguf(gguf), config, options)
     };
     read().map_err(|reason| file.invalid(reason))
+}
+
+/// Loads the network of a folder of the hub. `options` are asked for once the network's configuration is known.
+///
+/// # Errors
+/// [`ModelError::Invalid`] when `config.json` or tensors are missing, contradict each other or are not supported.
+pub fn from_hub(folder: &HubFolder, options: impl FnOnce(&Config) -> Options) -> Result<Decoder, ModelError> {
+    let read = || {
+        let json = folder.config();
+        let name = json.text("model_type").ok_or("it lacks `model_type`")?;
+        let config = (known(name, |family| family.hub)?.from_hub)(json)?;
+        config.check()?;
+        Ok(config)
+    };
+    let config = read().map_err(|reason: String| folder.invalid("config.json", reason))?;
+    let options = options(&config);
+    let load = || Decoder::load(&Weights::of_hub(folder, &config, options.weights)?, config, options);
+    let decoder = load().map_err(|reason| folder.invalid("model.safetensors", reason))?;
+    folder.forget();
+    Ok(decoder)
 }
 
 /// Finds an architecture by one of its names.

@@ -307,7 +307,7 @@ impl Config {
     /// The sizes of keys and values under some options.
     pub fn kv_shape(&self, options: &Options) -> KvShape {
         let layers = if options.purpose == Purpose::Embed { 1 } else { self.layers.len() };
-        KvShape { layers, heads: self.kv_heads, length: self.head_length, precision: options.precision }
+        KvShape { layers, heads: self.kv_heads, length: self.head_length, precision: options.kv }
     }
 }
 

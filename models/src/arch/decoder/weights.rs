@@ -3,9 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
+use candle_core::quantized::GgmlDType;
+
 use super::config::Config;
 use super::names::{self, Names};
+use crate::Precision;
+use crate::arch::encoder::weights::{BLOCK, quantise};
 use crate::engine::gguf::{Gguf, RawTensor};
+use crate::engine::hub::HubFolder;
 use crate::engine::qmatmul::Linear;
 
 /// The tensors of a model.
@@ -14,18 +19,37 @@ pub struct Weights<'a> {
     pub names: &'static Names,
     /// Stands before all names but the output's.
     prefix: &'static str,
+    precision: Precision,
     /// What was asked for, so that what is left is noticed.
     used: RefCell<HashSet<String>>,
 }
 
 enum Source<'a> {
     Gguf(&'a Gguf<'a>),
+    Hub(&'a HubFolder),
 }
+
+/// What stands before names in the hub's files: in those of networks that write, of bare ones, and of those that see pictures
+/// too, before and since transformers 5.
+const PREFIXES: [&str; 4] = ["model.", "", "language_model.model.", "model.language_model."];
 
 impl<'a> Weights<'a> {
     /// Of a GGUF file.
     pub fn of_gguf(gguf: &'a Gguf<'a>) -> Self {
-        Self { source: Source::Gguf(gguf), names: &names::GGUF, prefix: "", used: RefCell::default() }
+        let source = Source::Gguf(gguf);
+        Self { source, names: &names::GGUF, prefix: "", precision: Precision::F32, used: RefCell::default() }
+    }
+
+    /// Of a folder of the hub; with [`Precision::Int8`], matrices are coded anew.
+    ///
+    /// # Errors
+    /// A reason, when its tensors have unknown names.
+    pub fn of_hub(folder: &'a HubFolder, config: &Config, precision: Precision) -> Result<Self, String> {
+        let names = if config.sandwich_norms { &names::HUB_SANDWICH } else { &names::HUB };
+        let embeddings = |prefix: &&str| folder.has_tensor(&format!("{prefix}{}.weight", names.embeddings));
+        let prefix = PREFIXES.into_iter().find(embeddings);
+        let prefix = prefix.ok_or_else(|| format!("tensor `model.{}.weight` is missing", names.embeddings))?;
+        Ok(Self { source: Source::Hub(folder), names, prefix, precision, used: RefCell::default() })
     }
 
     /// The full name of a part of a layer.
@@ -46,6 +70,7 @@ impl<'a> Weights<'a> {
     fn has_tensor(&self, name: &str) -> bool {
         match self.source {
             Source::Gguf(gguf) => gguf.has_tensor(name),
+            Source::Hub(folder) => folder.has_tensor(name),
         }
     }
 
@@ -53,6 +78,7 @@ impl<'a> Weights<'a> {
         self.used.borrow_mut().insert(name.to_owned());
         match self.source {
             Source::Gguf(gguf) => gguf.tensor(name),
+            Source::Hub(folder) => folder.tensor(name),
         }
     }
 
@@ -72,7 +98,7 @@ impl<'a> Weights<'a> {
             }
             tensors.push(tensor);
         }
-        let linear = Linear::new(&tensors)?;
+        let linear = self.packed(&tensors)?;
         tensors.iter().for_each(|tensor| self.release(tensor));
         let has_bias = |part: &str| self.has_tensor(&self.full(part, "bias"));
         if !biased && !parts.iter().any(|(part, _)| has_bias(part)) {
@@ -90,6 +116,21 @@ impl<'a> Weights<'a> {
         Ok(linear.with_bias(bias))
     }
 
+    fn packed(&self, tensors: &[RawTensor]) -> Result<Linear, String> {
+        // Rows that are not made of whole blocks stay as they are.
+        let whole = tensors.iter().all(|tensor| tensor.columns.is_multiple_of(BLOCK));
+        if self.precision == Precision::F32 || !whole {
+            return Linear::new(tensors);
+        }
+        let coded: Vec<Vec<u8>> = tensors.iter().map(quantise).collect();
+        let coded: Vec<RawTensor> = tensors
+            .iter()
+            .zip(&coded)
+            .map(|(tensor, bytes)| RawTensor { dtype: GgmlDType::Q8_0, bytes, ..*tensor })
+            .collect();
+        Linear::new(&coded)
+    }
+
     /// The weights of a norm.
     ///
     /// # Errors
@@ -102,8 +143,9 @@ impl<'a> Weights<'a> {
     }
 
     fn release(&self, tensor: &RawTensor) {
-        match self.source {
-            Source::Gguf(gguf) => gguf.release(tensor),
+        // A folder of the hub is released as a whole.
+        if let Source::Gguf(gguf) = self.source {
+            gguf.release(tensor);
         }
     }
 
@@ -118,6 +160,7 @@ impl<'a> Weights<'a> {
         let needless = |name: &str| name.contains("rotary_emb.") || name.contains("rope_freqs");
         let mut names: Box<dyn Iterator<Item = &str>> = match self.source {
             Source::Gguf(gguf) => Box::new(gguf.tensor_names()),
+            Source::Hub(folder) => Box::new(folder.tensor_names()),
         };
         match names.find(|name| name.starts_with(&layers) && !used.contains(*name) && !needless(name)) {
             Some(name) => Err(format!("tensor `{name}` has no place in this architecture, which is not supported")),
