@@ -128,7 +128,7 @@ mod tests {
             json.number("x").unwrap_err(),
             json.float("t").unwrap_err(),
             json.section("l").err().unwrap(),
-            json.list("l", |value| value.as_str().map(str::to_owned)).unwrap_err(),
+            json.list("l", Value::as_bool).unwrap_err(),
         ] {
             assert!(error.contains('`'), "{error}");
         }

@@ -77,7 +77,7 @@ fn silu(x: f32) -> f32 {
 /// `1/(1 + e⁻²ʸ)`.
 #[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
-    const TWICE: f32 = 1.595_769_1; // 2 √(2/π)
+    const TWICE: f32 = 1.595_769; // 2 √(2/π)
     let cube = 0.044_715 * x * x * x;
     x / (1.0 + exp(-TWICE * (x + cube)))
 }

@@ -209,7 +209,7 @@ mod tests {
         let tokenizer = Tokenizer::of_letters(1);
         for Rendered { template, begin, end, prompts } in &reference.templates {
             let source = read(&format!("templates/{template}.jinja"));
-            let chat = ChatTemplate::compile(&source, (begin, end), || 1_772_879_400).unwrap();
+            let chat = ChatTemplate::compile(&source, (begin.as_str(), end.as_str()), || 1_772_879_400).unwrap();
             for conversation in &conversations {
                 let rendered = chat.render(&conversation.messages, &tokenizer);
                 let expected = &prompts[&conversation.id];

@@ -117,11 +117,6 @@ impl Rope {
             output.push((cosine * self.magnitude, sine * self.magnitude));
         }
     }
-
-    /// How many pairs there are.
-    pub fn pairs(&self) -> usize {
-        self.frequencies.len()
-    }
 }
 
 fn frequency(base: f32, dimensions: usize, pair: usize) -> f64 {

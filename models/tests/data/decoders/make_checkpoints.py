@@ -136,7 +136,10 @@ class SentencePiece:
         learner.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=130, show_progress=False))
         learnt = json.loads(learner.to_str())["model"]
         joined = ["".join(merge) for merge in learnt["merges"]]
-        pieces = list(dict.fromkeys(joined)) + ["▁▁", "▁▁▁▁"]
+        pieces = list(dict.fromkeys(joined))
+        # Gemma's models are told to take runs of spaces first.
+        spaces = ["▁▁", "▁▁▁▁"]
+        pieces = pieces + spaces if space_first else spaces + pieces
         characters = sorted(token for token in learnt["vocab"] if len(token) == 1)
 
         scored = [(token, 0.0, gguf.TokenType.CONTROL) for token in specials]
@@ -159,13 +162,13 @@ class SentencePiece:
             vocabulary, [merge[:2] for merge in merges], unk_token="<unk>", fuse_unk=True, byte_fallback=True
         )
         tokenizer = Tokenizer(model)
-        spaces = normalizers.Replace(" ", "▁")
+        replace = normalizers.Replace(" ", "▁")
         fused = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
         if space_first:
-            tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), spaces])
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace])
             tokenizer.decoder = decoders.Sequence(fused + [decoders.Strip(" ", 1, 0)])
         else:
-            tokenizer.normalizer = spaces
+            tokenizer.normalizer = replace
             tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
             tokenizer.decoder = decoders.Sequence(fused)
         plain = {"<unk>", "<s>", "<|endoftext|>"}
