@@ -163,7 +163,7 @@ impl App {
         }
         let entry = embedder_entry(&self.config, &self.catalog)?;
         let files = weights::locate(&self.config.models_dir(), entry)?;
-        let embedder = intramuros_models::open_embedder(&files)?;
+        let embedder = intramuros_models::open_embedder(&files, self.config.models.precision)?;
         Ok(self.embedder.get_or_init(|| embedder).as_ref())
     }
 
@@ -174,7 +174,7 @@ impl App {
         }
         let entry = generator_entry(&self.config, &self.catalog)?;
         let files = weights::locate(&self.config.models_dir(), entry)?;
-        let generator = intramuros_models::open_generator(&files)?;
+        let generator = intramuros_models::open_generator(&files, &self.config.engine())?;
         Ok(self.generator.get_or_init(|| generator).as_ref())
     }
 
@@ -232,6 +232,17 @@ impl App {
         listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
     ) -> Result<Answer, AppError> {
         let generator = if ask.mode == AnswerMode::Generate { Some(self.generator()?) } else { None };
+        self.ask_with(generator, caller, ask, listener)
+    }
+
+    /// [`App::ask`] with a generator of the caller's choice.
+    pub fn ask_with(
+        &self,
+        generator: Option<&dyn Generator>,
+        caller: &Caller,
+        ask: &Ask,
+        listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    ) -> Result<Answer, AppError> {
         let page_at = |chunk: &StoredChunk, offset: usize| self.page_at(caller, chunk, offset);
         let text_of = |chunk: &StoredChunk, range: Range<usize>| {
             let part = self.wait(self.state.document_part(caller, chunk.document_id, range)).ok().flatten();

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use intramuros_models::Precision;
+use intramuros_models::engine::EngineOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -46,6 +48,12 @@ pub struct Models {
     pub embedder: String,
     /// Overrides the profile's generator unless empty.
     pub generator: String,
+    /// How the embedder's weights are multiplied.
+    pub precision: Precision,
+    /// Memory for the generator's keys and values.
+    pub kv_mib: usize,
+    /// Threads of the generator; 0 for one per processor.
+    pub threads: usize,
     #[serde(deserialize_with = "optional_path")]
     dir: Option<PathBuf>,
     /// A local directory with model files.
@@ -127,6 +135,8 @@ pub struct Answer {
     pub max_tokens: usize,
     /// Passages together in tokens.
     pub passage_tokens: usize,
+    /// Milliseconds to the first word that the passages are fitted to; 0 for no such limit.
+    pub first_token_ms: u32,
     /// Longest question in characters.
     pub max_question_chars: usize,
     /// Least cosine plus coverage of the best passage.
@@ -304,6 +314,15 @@ impl Config {
         self.models.dir.clone().unwrap_or_else(intramuros_models::weights::default_models_dir)
     }
 
+    /// How the generator's engine is set up.
+    pub fn engine(&self) -> EngineOptions {
+        EngineOptions {
+            threads: self.models.threads,
+            kv_bytes: self.models.kv_mib << 20,
+            sequences: self.server.answers_at_once,
+        }
+    }
+
     fn check(&self) -> Result<(), (String, String)> {
         let fail = |field: &str, reason: &str| Err((field.to_owned(), reason.to_owned()));
         if !(0.0..=1.0).contains(&self.retrieve.dense_weight) {
@@ -312,6 +331,7 @@ impl Config {
         for (field, value, most) in [
             ("retrieve.limit", self.retrieve.limit, 100),
             ("retrieve.candidates", self.retrieve.candidates, 1000),
+            ("models.kv_mib", self.models.kv_mib, 1 << 20),
             ("answer.max_tokens", self.answer.max_tokens, 100_000),
             ("answer.passage_tokens", self.answer.passage_tokens, 1_000_000),
             ("answer.max_question_chars", self.answer.max_question_chars, 100_000),

@@ -129,6 +129,16 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// A text that is the same for callers who may read the same, and for nobody else: what was computed for one of them may
+    /// be used for another.
+    pub fn scope(&self) -> String {
+        match self {
+            // No principal is written without a colon but `everyone`.
+            Self::LocalAdministrator => "administrator".to_owned(),
+            Self::Principals(principals) => principals.iter().map(Principal::to_string).collect::<Vec<_>>().join(","),
+        }
+    }
+
     /// A caller with the given principals; `everyone` is implied.
     pub fn new(principals: impl IntoIterator<Item = Principal>) -> Self {
         let mut set: BTreeSet<_> = principals.into_iter().collect();

@@ -48,7 +48,7 @@ pub struct Model {
     pub name: String,
     /// What it does.
     pub role: ModelRole,
-    /// A name of [`arch::EMBEDDERS`] or [`arch::GENERATORS`].
+    /// A name of [`arch::EMBEDDERS`], [`arch::RERANKERS`] or [`arch::DECODERS`].
     pub architecture: String,
     /// What it is, in a few words.
     pub summary: String,
@@ -87,6 +87,8 @@ pub struct Model {
 pub enum ModelRole {
     /// Texts to vectors.
     Embedder,
+    /// A question and a passage to a score.
+    Reranker,
     /// Prompts to text.
     Generator,
 }
@@ -95,6 +97,7 @@ impl std::fmt::Display for ModelRole {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Embedder => "embedder",
+            Self::Reranker => "reranker",
             Self::Generator => "generator",
         })
     }
@@ -108,6 +111,8 @@ pub enum Pooling {
     Mean,
     /// The first token's.
     Cls,
+    /// The last token's.
+    Last,
 }
 
 impl std::fmt::Display for Pooling {
@@ -115,6 +120,7 @@ impl std::fmt::Display for Pooling {
         f.write_str(match self {
             Self::Mean => "mean",
             Self::Cls => "cls",
+            Self::Last => "last",
         })
     }
 }
@@ -230,7 +236,9 @@ impl Catalog {
         for profile in &self.profiles {
             let wrong = |error: String| invalid(file, format!("profile `{}`: {error}", profile.name));
             self.select(&profile.name).map_err(|error| wrong(error.to_string()))?;
-            for (name, role) in [(&profile.embedder, ModelRole::Embedder), (&profile.generator, ModelRole::Generator)] {
+            let named = [(&profile.embedder, ModelRole::Embedder), (&profile.generator, ModelRole::Generator)];
+            let reranker = profile.reranker.as_ref().map(|name| (name, ModelRole::Reranker));
+            for (name, role) in named.into_iter().chain(reranker) {
                 let own = self.model(name).map_err(|error| wrong(error.to_string()))?.role;
                 if own != role {
                     return Err(wrong(format!("`{name}` is named as its {role} and is one of the role {own}")));
@@ -258,7 +266,8 @@ impl Model {
         }
         let known: Vec<&str> = match self.role {
             ModelRole::Embedder => arch::EMBEDDERS.iter().map(|(name, _)| *name).collect(),
-            ModelRole::Generator => arch::GENERATORS.to_vec(),
+            ModelRole::Reranker => arch::RERANKERS.iter().map(|(name, _)| *name).collect(),
+            ModelRole::Generator => arch::generators(),
         };
         if !known.contains(&self.architecture.as_str()) {
             let (role, known) = (self.role, known.join(", "));

@@ -1,7 +1,8 @@
 //! Weights in, vectors and tokens out: the models of Intramuros on candle.
 //!
 //! This crate knows no documents, users, network or vector store. [`catalog`] says which models exist by name,
-//! [`weights`] finds and verifies their files, [`open_embedder`] and [`open_generator`] bring them to life.
+//! [`weights`] finds and verifies their files, [`open_embedder`], [`open_reranker`] and [`open_generator`] bring them to
+//! life.
 
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
@@ -12,6 +13,7 @@ pub mod arch;
 pub mod catalog;
 pub mod device;
 pub mod engine;
+pub mod memory;
 mod turns;
 pub mod weights;
 
@@ -20,14 +22,31 @@ pub use engine::CompiledGrammar;
 /// Brings an installed embedder to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder.
-pub fn open_embedder(files: &weights::ModelFiles) -> Result<Box<dyn Embedder>, ModelError> {
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
+pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Embedder>, ModelError> {
+    open_of("embedder", arch::EMBEDDERS, files)?(files, precision)
+}
+
+/// Brings an installed reranker to life; its files come from [`weights::locate`].
+///
+/// # Errors
+/// As [`open_embedder`].
+pub fn open_reranker(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Reranker>, ModelError> {
+    open_of("reranker", arch::RERANKERS, files)?(files, precision)
+}
+
+/// What opens a model of a kind.
+fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles) -> Result<F, ModelError> {
     let architecture = files.entry.architecture.as_str();
-    match arch::EMBEDDERS.iter().find(|(name, _)| *name == architecture) {
-        Some((_, open)) => open(files),
+    match table.iter().find(|(name, _)| *name == architecture) {
+        Some((_, open)) => {
+            memory::check(&files.name, &memory::Need::of_files(files, 0)?, memory::available())?;
+            Ok(*open)
+        }
         None => {
-            let known: Vec<&str> = arch::EMBEDDERS.iter().map(|(name, _)| *name).collect();
-            let reason = format!("architecture `{architecture}` is no embedder; known: {}", known.join(", "));
+            let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+            let reason = format!("architecture `{architecture}` is no {kind}; known: {}", known.join(", "));
             Err(ModelError::Invalid { file: files.name.clone(), reason })
         }
     }
@@ -36,16 +55,27 @@ pub fn open_embedder(files: &weights::ModelFiles) -> Result<Box<dyn Embedder>, M
 /// Brings an installed generator to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator.
-pub fn open_generator(files: &weights::ModelFiles) -> Result<Box<dyn Generator>, ModelError> {
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
+pub fn open_generator(
+    files: &weights::ModelFiles,
+    options: &engine::EngineOptions,
+) -> Result<Box<dyn Generator>, ModelError> {
     let architecture = files.entry.architecture.as_str();
-    if !arch::GENERATORS.contains(&architecture) {
-        let known = arch::GENERATORS.join(", ");
+    let known = arch::generators();
+    if !known.contains(&architecture) {
+        let known = known.join(", ");
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }
-    let path = files.with_extension("gguf")?;
-    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint)?))
+    let need = memory::Need::of_files(files, options.kv_bytes as u64)?;
+    memory::check(&files.name, &need, memory::available())?;
+    // A GGUF file, or else a folder of the hub.
+    let path = files.with_extension("gguf").or_else(|error| match files.with_extension("safetensors") {
+        Ok(_) => Ok(files.directory.clone()),
+        Err(_) => Err(error),
+    })?;
+    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
 }
 
 /// Turns texts into vectors of unit length.
@@ -64,12 +94,36 @@ pub trait Embedder: Send + Sync {
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError>;
 }
 
+/// Says how well passages answer a question, reading both together.
+pub trait Reranker: Send + Sync {
+    /// Name and weight fingerprint.
+    fn identity(&self) -> &str;
+    /// Tokens of question and passage together that the model sees, special tokens not counted; of longer ones the
+    /// passage is cut off.
+    fn max_tokens(&self) -> usize;
+    /// One score per passage, in their order: the model's log-odds that the passage answers the question.
+    fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelError>;
+}
+
+/// How the weights of embedders and rerankers are kept and multiplied on the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Whole numbers of 8 bits with a step per 32 neighbours: a quarter of the memory and about twice the speed, vectors a
+    /// hair off.
+    Int8,
+    /// As in the model's files.
+    F32,
+}
+
 /// Writes text after a prompt.
 pub trait Generator: Send + Sync {
     /// Name and weight fingerprint.
     fn identity(&self) -> &str;
-    /// Prompt and answer together, in tokens.
+    /// Prompt and answer together, in tokens: what the network can do and what the memory for keys and values holds.
     fn context_length(&self) -> usize;
+    /// Tokens of prompts that it reads in a second, measured at the start and from then on; nothing while it is not known.
+    fn prefill_rate(&self) -> Option<f32>;
     /// Length of a text in tokens, no special tokens added.
     fn count_tokens(&self, text: &str) -> usize;
     /// The messages in the model's own chat template, ready for the model to write the assistant's turn.
@@ -133,6 +187,26 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// What the answer must be. It then ends with [`Finish::Stop`] as a whole match, or with [`Finish::Length`] before.
     pub grammar: Option<Grammar>,
+    /// Whose prompts this one may share its computed beginning with: requests of equal scopes only. Whoever may not read the
+    /// same documents must have another scope. Without one, nothing is taken from others or left to them.
+    pub scope: Option<String>,
+    /// Whether tokens are guessed ahead and checked together. The text is the same either way.
+    pub speculate: bool,
+}
+
+impl GenerateRequest {
+    /// Greedy, without a scope.
+    pub fn new(prompt: impl Into<String>, max_tokens: usize) -> Self {
+        Self {
+            prompt: prompt.into(),
+            max_tokens,
+            sampling: Sampling::Greedy,
+            stop: Vec::new(),
+            grammar: None,
+            scope: None,
+            speculate: true,
+        }
+    }
 }
 
 /// What a text must be, to the last character.
@@ -166,6 +240,12 @@ pub struct Summary {
     pub cached_tokens: usize,
     /// Tokens written.
     pub completion_tokens: usize,
+    /// Passes of the network after the prompt.
+    pub passes: usize,
+    /// Tokens that were guessed ahead.
+    pub drafted_tokens: usize,
+    /// Those of them that were right.
+    pub accepted_tokens: usize,
     /// Milliseconds over the prompt.
     pub prefill_ms: f64,
     /// Milliseconds writing.
@@ -307,6 +387,30 @@ pub enum ModelError {
         file: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Loading it would take more memory than there is.
+    #[error(
+        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, set `models.kv_mib` lower, or choose a smaller model"
+    )]
+    TooLarge {
+        /// Model name.
+        name: String,
+        /// MiB in all.
+        need: u64,
+        /// What for.
+        parts: String,
+        /// MiB.
+        available: u64,
+    },
+    /// The memory set aside for keys and values is too small.
+    #[error(
+        "{bytes} bytes for keys and values are too few, the model needs {needed} at least: set `models.kv_mib` higher"
+    )]
+    KvTooSmall {
+        /// As set.
+        bytes: usize,
+        /// At least.
+        needed: usize,
     },
     /// The prompt alone fills the context.
     #[error(

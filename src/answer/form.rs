@@ -69,12 +69,16 @@ impl Draft<'_> {
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         let spanish = self.answer.language == Some(Language::Spanish);
         let text = match (&refusal, spanish) {
-            (Refusal::Unsupported, false) => "Nothing in the documents you can read supports an answer in this form.".to_owned(),
+            (Refusal::Unsupported, false) => {
+                "Nothing in the documents you can read supports an answer in this form.".to_owned()
+            }
             (Refusal::Unsupported, true) => {
                 "Nada en los documentos que puedes leer sustenta una respuesta en esta forma.".to_owned()
             }
             (Refusal::CutOff(tokens), false) => {
-                format!("The answer did not come to its end within {tokens} tokens: allow more of them, or ask for less.")
+                format!(
+                    "The answer did not come to its end within {tokens} tokens: allow more of them, or ask for less."
+                )
             }
             (Refusal::CutOff(tokens), true) => {
                 format!("La respuesta no llegó a su fin en {tokens} tokens: permite más o pide menos.")
@@ -211,7 +215,8 @@ mod tests {
     use super::*;
     use crate::answer::Unsupported;
 
-    const LEASE: &str = "The lease ends on 31 March 2027. The tenant, Torrubia Ltd, pays £1,200 a month. Keys are with Ana Torres.";
+    const LEASE: &str =
+        "The lease ends on 31 March 2027. The tenant, Torrubia Ltd, pays £1,200 a month. Keys are with Ana Torres.";
 
     fn checked(schema: serde_json::Value, written: &str) -> Checked {
         let passage = StoredChunk {
@@ -252,7 +257,8 @@ mod tests {
         let schema = json!({ "type": "object", "properties": {
             "tenant": text, "landlord": { "type": ["string", "null"] }, "rent": { "type": "number" }, "ends": { "type": "string", "format": "date" } },
             "required": ["tenant", "landlord", "rent", "ends"] });
-        let checked = checked(schema, r#"{"tenant":"Torrubia Ltd","landlord":"Luis Pardo","rent":1200,"ends":"2027-03-31"}"#);
+        let checked =
+            checked(schema, r#"{"tenant":"Torrubia Ltd","landlord":"Luis Pardo","rent":1200,"ends":"2027-03-31"}"#);
         assert_eq!(checked.text, r#"{"tenant":"Torrubia Ltd","landlord":null,"rent":1200,"ends":"2027-03-31"}"#);
         assert_eq!(supported(&checked), ["/tenant", "/rent", "/ends"]);
         assert_eq!(unsupported(&checked), [("/landlord", "Luis Pardo", Unsupported::Words)]);
@@ -263,7 +269,10 @@ mod tests {
         let schema = json!({ "type": "object", "properties": {
             "people": { "type": "array", "items": { "type": "string" } }, "floor": { "type": "integer" }, "rent": { "type": "integer" } },
             "required": ["people", "rent"] });
-        let made = checked(schema.clone(), r#"{"people":["Luis Pardo","Ana Torres","Eva Gil","Torrubia Ltd"],"floor":7,"rent":1300}"#);
+        let made = checked(
+            schema.clone(),
+            r#"{"people":["Luis Pardo","Ana Torres","Eva Gil","Torrubia Ltd"],"floor":7,"rent":1300}"#,
+        );
         assert_eq!(made.text, r#"{"people":["Ana Torres","Torrubia Ltd"],"rent":1300}"#);
         assert_eq!(supported(&made), ["/people/0", "/people/1"]);
         let told: Vec<(&str, &str)> = unsupported(&made).iter().map(|(path, value, _)| (*path, *value)).collect();

@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn values_are_found_with_their_places() {
         let leaves = leaves(TEXT).unwrap();
-        let told: Vec<(&str, &str)> = leaves.iter().map(|leaf| (leaf.path.as_str(), &TEXT[leaf.range.clone()])).collect();
+        let told: Vec<(&str, &str)> =
+            leaves.iter().map(|leaf| (leaf.path.as_str(), &TEXT[leaf.range.clone()])).collect();
         assert_eq!(
             told,
             [

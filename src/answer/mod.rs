@@ -33,8 +33,8 @@ mod values;
 pub use check::Unsupported;
 pub use cite::Citation;
 pub use form::Supported;
-pub use prompt::LeftOut;
 use form::{Asked, Refusal};
+pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};
 
 pub use crate::config::{Answer as AnswerSettings, AnswerMode};
@@ -286,7 +286,7 @@ impl Answerer<'_> {
                             Some(_) => draft.refuse(Refusal::Unsupported),
                         }
                     } else {
-                        self.generate(generator, prompt, ask, &retrieved, &mut draft)?;
+                        self.generate(generator, (prompt, caller.scope()), ask, &retrieved, &mut draft)?;
                     }
                 }
                 (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
@@ -311,7 +311,12 @@ impl Answerer<'_> {
         ask: &Ask,
         retrieved: &Retrieved,
     ) -> Result<Prompt, AnswerError> {
-        let budget = Budget { passage_tokens: self.settings.passage_tokens, answer_tokens: self.settings.max_tokens };
+        let seconds = self.settings.first_token_ms as f32 / 1000.0;
+        let budget = Budget {
+            passage_tokens: self.settings.passage_tokens,
+            prompt_tokens: generator.prefill_rate().filter(|_| seconds > 0.0).map(|rate| (rate * seconds) as usize),
+            answer_tokens: self.settings.max_tokens,
+        };
         let chunk_at = |beside: &StoredChunk, position: u32| {
             let chunks = self.retriever.store.chunks(caller, beside.document_id, position..position + 1)?;
             Ok(chunks.into_iter().next())
@@ -327,11 +332,11 @@ impl Answerer<'_> {
         prompt::build(generator, &material, budget)
     }
 
-    /// Lets the model write and takes what holds into the draft.
+    /// Lets the model write and takes what holds into the draft. Others of the same scope may begin where this prompt does.
     fn generate(
         &self,
         generator: &dyn Generator,
-        prompt: Prompt,
+        (prompt, scope): (Prompt, String),
         ask: &Ask,
         retrieved: &Retrieved,
         draft: &mut Draft<'_>,
@@ -351,7 +356,8 @@ impl Answerer<'_> {
             ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
         let grammar = ask.form.as_ref().map(|form| form.grammar().clone());
         draft.answer.usage.prompt_tokens = generator.count_tokens(&prompt.text);
-        let request = GenerateRequest { prompt: prompt.text, max_tokens, sampling, stop: Vec::new(), grammar };
+        let request =
+            GenerateRequest { sampling, grammar, scope: Some(scope), ..GenerateRequest::new(prompt.text, max_tokens) };
         if let Some(form) = &ask.form {
             let mut written = String::new();
             let finish = write(generator, request, draft, &mut |_, text| written.push_str(text))?;

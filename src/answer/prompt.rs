@@ -61,6 +61,8 @@ pub struct Material<'a> {
 pub struct Budget {
     /// Of the passages together.
     pub passage_tokens: usize,
+    /// Of the whole prompt, where the machine's speed sets a limit.
+    pub prompt_tokens: Option<usize>,
     /// Kept free for the answer.
     pub answer_tokens: usize,
 }
@@ -83,12 +85,19 @@ const SPANISH_FORM: &str = "Respondes a partir de documentos de la empresa. Los 
 /// Tokens of a schema or expression that the model is shown. It cannot leave a longer one either.
 const MAX_FORM_TOKENS: usize = 256;
 
+/// Tokens of passages that an answer is made from even on the slowest machine: about one passage.
+const FEWEST_PASSAGE_TOKENS: usize = 300;
+
 /// Puts as many passages as fit into a prompt, best first, whole ones only; neighbours are joined.
 pub fn build(generator: &dyn Generator, material: &Material<'_>, budget: Budget) -> Result<Prompt, AnswerError> {
     let words = Words::of(generator, material);
     let bare = words.render(generator, "")?;
-    let overhead = generator.count_tokens(&bare) + budget.answer_tokens;
+    let bare_tokens = generator.count_tokens(&bare);
+    let overhead = bare_tokens + budget.answer_tokens;
     let mut room = generator.context_length().saturating_sub(overhead).min(budget.passage_tokens);
+    if let Some(limit) = budget.prompt_tokens {
+        room = room.min(limit.saturating_sub(bare_tokens).max(FEWEST_PASSAGE_TOKENS));
+    }
 
     let mut chosen = Vec::new();
     let mut left_out = Vec::new();

@@ -16,7 +16,17 @@ use crate::store::StoredChunk;
 
 /// The English months, as a date is written out.
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -32,13 +42,7 @@ pub enum Verdict {
 }
 
 /// Judges a value. `name` is the words of its place in the answer, `labels` the texts that the form itself prescribes.
-pub fn judge(
-    value: &Value,
-    name: &str,
-    question: &str,
-    labels: &HashSet<String>,
-    passages: &[StoredChunk],
-) -> Verdict {
+pub fn judge(value: &Value, name: &str, question: &str, labels: &HashSet<String>, passages: &[StoredChunk]) -> Verdict {
     let asked = format!("{question} {name}");
     let outcome = |support: &dyn Fn(&StoredChunk) -> Result<Support, Unsupported>| {
         let mut best = (0, Err(Unsupported::Words));
@@ -67,7 +71,8 @@ pub fn judge(
                 let supports = claims.iter().map(|claim| claim.support_near(chunk, &asked));
                 supports.fold(Err(Unsupported::Words), better)
             };
-            match outcome(&|chunk| in_text(chunk).or_else(|reason| heading_support(text, &asked, chunk).ok_or(reason))) {
+            match outcome(&|chunk| in_text(chunk).or_else(|reason| heading_support(text, &asked, chunk).ok_or(reason)))
+            {
                 Verdict::Fails(_) if labels.contains(text) => Verdict::Fails(Unsupported::Unchecked),
                 verdict => verdict,
             }
@@ -173,9 +178,10 @@ fn heading_support(text: &str, asked: &str, chunk: &StoredChunk) -> Option<Suppo
     }
     let passage = Passage::read(chunk);
     let asked = terms(asked, passage.language);
-    let supports = passage.pieces.iter().enumerate().map(|(at, piece)| {
-        Ok(Support { range: piece.span.shown(), overlap: 0.0, shared: passage.shared(at, &asked) })
-    });
+    let supports =
+        passage.pieces.iter().enumerate().map(|(at, piece)| {
+            Ok(Support { range: piece.span.shown(), overlap: 0.0, shared: passage.shared(at, &asked) })
+        });
     supports.fold(Err(Unsupported::Words), better).ok()
 }
 
@@ -245,7 +251,10 @@ mod tests {
     #[test]
     fn dates_are_recognised_however_they_are_written() {
         assert_eq!(text("2027-03-31", "/ends").unwrap(), "The lease ends on 31 March 2027.");
-        assert_eq!(shown(Value::Text("2027-03-31".into()), "/fin", "¿Cuándo vence el contrato?").unwrap(), "El contrato vence el 31/03/2027.");
+        assert_eq!(
+            shown(Value::Text("2027-03-31".into()), "/fin", "¿Cuándo vence el contrato?").unwrap(),
+            "El contrato vence el 31/03/2027."
+        );
         assert!(text("2027-03-31T00:00:00Z", "/ends").is_ok());
         for wrong in ["2027-03-30", "2027-04-31", "2026-03-31", "2027-03-31T15:30:00Z"] {
             assert!(text(wrong, "/ends").is_err(), "{wrong}");

@@ -287,7 +287,9 @@ pub enum Heard<'a> {
 fn own_events(heard: Heard<'_>, id: &RequestId) -> Vec<Event> {
     match heard {
         Heard::Begun | Heard::Event(AnswerEvent::Waiting) => Vec::new(),
-        Heard::Event(AnswerEvent::Text(text) | AnswerEvent::Refusal(text)) => vec![json_event("token", &serde_json::json!({ "text": text }))],
+        Heard::Event(AnswerEvent::Text(text) | AnswerEvent::Refusal(text)) => {
+            vec![json_event("token", &serde_json::json!({ "text": text }))]
+        }
         Heard::Event(AnswerEvent::Citation(citation)) => vec![json_event("citation", citation)],
         Heard::Done(response) => vec![json_event("done", response)],
         Heard::Failed(error) => {

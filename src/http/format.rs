@@ -81,7 +81,10 @@ mod tests {
         assert_eq!(read(json!({ "type": "json_object" })), Ok(Some(Grammar::JsonObject)));
         let schema = json!({ "name": "a", "strict": true, "description": "A lease.", "schema": { "type": "object" } });
         let expected = json!({ "type": "object", "description": "A lease." });
-        assert_eq!(read(json!({ "type": "json_schema", "json_schema": schema })), Ok(Some(Grammar::JsonSchema(expected))));
+        assert_eq!(
+            read(json!({ "type": "json_schema", "json_schema": schema })),
+            Ok(Some(Grammar::JsonSchema(expected)))
+        );
         assert_eq!(read(json!({ "type": "regex", "regex": "a+" })), Ok(Some(Grammar::Regex("a+".into()))));
     }
 

@@ -270,7 +270,8 @@ pub async fn chat(
     let finish_reason = finish_reason(&answer);
     let (content, refusal) =
         if answer.is_refusal() { (None, Some(answer.answer)) } else { (Some(answer.answer), None) };
-    let choices = vec![Choice { index: 0, message: ChatAnswer { role: "assistant", content, refusal, rests }, finish_reason }];
+    let choices =
+        vec![Choice { index: 0, message: ChatAnswer { role: "assistant", content, refusal, rests }, finish_reason }];
     let Chunk { id, created, model } = chunk;
     Ok(Json(ChatCompletion { id, object: "chat.completion", created, model, choices, usage }).into_response())
 }

@@ -98,12 +98,16 @@ fn forms_that_cannot_be_followed_are_refused_before_anything_is_asked() {
     assert!(server.post("/api/v1/ask", &key, &body).expect(400).body.contains("quotes"));
 
     // Deep, wide and doubling schemas neither end the server nor hold it up.
-    let chain: serde_json::Map<String, Value> =
-        (0..900).map(|i| (format!("{i}"), json!({ "allOf": [{ "$ref": format!("#/$defs/{}", (i + 1) % 900) }] }))).collect();
+    let chain: serde_json::Map<String, Value> = (0..900)
+        .map(|i| (format!("{i}"), json!({ "allOf": [{ "$ref": format!("#/$defs/{}", (i + 1) % 900) }] })))
+        .collect();
     let wide: Vec<Value> = (0..800).map(|i| json!({ "const": format!("{i}") })).collect();
-    for schema in [json!({ "$ref": "#/$defs/0", "$defs": chain }), json!({ "allOf": [{ "oneOf": wide }, { "oneOf": wide }] })] {
+    for schema in
+        [json!({ "$ref": "#/$defs/0", "$defs": chain }), json!({ "allOf": [{ "oneOf": wide }, { "oneOf": wide }] })]
+    {
         let started = Instant::now();
-        let reply = server.post("/api/v1/ask", &key, &json!({ "question": "Zxqv blorp?", "response_format": by(schema) }));
+        let reply =
+            server.post("/api/v1/ask", &key, &json!({ "question": "Zxqv blorp?", "response_format": by(schema) }));
         assert!([200, 400].contains(&reply.status), "{}", reply.body);
         assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
     }

@@ -1,17 +1,20 @@
-//! A generator from a GGUF file.
+//! A generator from a model's files.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use super::Network;
+use super::attention::PAGE;
 use super::constraint::{Constraint, Vocabulary};
 use super::gguf::GgufFile;
+use super::hub::HubFolder;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
-use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream, arch};
+use super::{EngineOptions, Network};
+use crate::arch::decoder::{self, Config, Options};
+use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
-/// A model of the Llama family with its tokenizer and chat template, ready to write.
+/// A decoder with its tokenizer and chat template, ready to write.
 pub struct Llama {
     identity: String,
     context: usize,
@@ -23,14 +26,20 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// Loads a GGUF file; `name` and `fingerprint` become the generator's identity.
+    /// Loads a GGUF file, or a folder as the Hugging Face hub lays models out; `name` and `fingerprint` become the
+    /// generator's identity.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when the file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
-    pub fn load(path: &Path, name: &str, fingerprint: &str) -> Result<Self, ModelError> {
+    /// [`ModelError::Io`] when a file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
+    pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
+        let identity = format!("{name}@{fingerprint}");
+        if path.is_dir() { Self::from_hub(path, identity, options) } else { Self::from_gguf(path, identity, options) }
+    }
+
+    fn from_gguf(path: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
         let file = GgufFile::open(path)?;
         let gguf = file.content()?;
-        let network = arch::llama::Llama::load(&file, &gguf)?;
+        let network = decoder::from_gguf(&file, &gguf, |config| network_options(config, options))?;
         let tokenizer = Tokenizer::read(&gguf).map_err(|reason| file.invalid(reason))?;
         if tokenizer.vocabulary() > network.vocabulary() {
             return Err(file.invalid(format!(
@@ -41,7 +50,16 @@ impl Llama {
         }
         let template = ChatTemplate::new(gguf.text("tokenizer.chat_template"), &tokenizer);
         let template = template.map_err(|reason| file.invalid(reason))?;
-        Self::over(Box::new(network), tokenizer, template, format!("{name}@{fingerprint}"))
+        Self::over(Box::new(network), tokenizer, template, identity, options)
+    }
+
+    fn from_hub(directory: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
+        let folder = HubFolder::open(directory)?;
+        let network = decoder::from_hub(&folder, |config| network_options(config, options))?;
+        let tokenizer = Tokenizer::from_hub(&folder, network.vocabulary())?;
+        let template = ChatTemplate::new(ChatTemplate::of_hub(&folder)?.as_deref(), &tokenizer);
+        let template = template.map_err(|reason| folder.invalid("tokenizer_config.json", reason))?;
+        Self::over(Box::new(network), tokenizer, template, identity, options)
     }
 
     fn over(
@@ -49,10 +67,12 @@ impl Llama {
         tokenizer: Tokenizer,
         template: ChatTemplate,
         identity: String,
+        options: &EngineOptions,
     ) -> Result<Self, ModelError> {
         let context = network.context_length();
         let tokenizer = Arc::new(tokenizer);
-        let worker = Worker::start(network, tokenizer.clone())?;
+        let worker = Worker::start(network, tokenizer.clone(), options)?;
+        let context = context.min(worker.positions());
         Ok(Self { identity, context, tokenizer, template, worker, vocabulary: OnceLock::new() })
     }
 
@@ -73,6 +93,13 @@ impl Llama {
     }
 }
 
+/// How a network is loaded: for no more positions than the memory for keys and values holds.
+fn network_options(config: &Config, options: &EngineOptions) -> Options {
+    let network = Options::default();
+    let pages = options.kv_bytes / config.kv_shape(&network).page_bytes().max(1);
+    Options { positions: config.context.min(pages * PAGE), ..network }
+}
+
 impl Generator for Llama {
     fn identity(&self) -> &str {
         &self.identity
@@ -80,6 +107,10 @@ impl Generator for Llama {
 
     fn context_length(&self) -> usize {
         self.context
+    }
+
+    fn prefill_rate(&self) -> Option<f32> {
+        self.worker.prefill_rate()
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -99,11 +130,13 @@ impl Generator for Llama {
         if prompt.len() >= self.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: self.context });
         }
-        let GenerateRequest { max_tokens, sampling, stop, grammar, .. } = request;
+        let GenerateRequest { max_tokens, sampling, stop, grammar, scope, speculate, .. } = request;
         if grammar.is_some() && !stop.is_empty() {
-            return Err(ModelError::Grammar("a stop text would cut off what it asks for: leave one of them out".into()));
+            return Err(ModelError::Grammar(
+                "a stop text would cut off what it asks for: leave one of them out".into(),
+            ));
         }
         let constraint = grammar.as_ref().map(|grammar| self.constraint(grammar)).transpose()?;
-        self.worker.submit(Task { prompt, max_tokens, sampling, stop, constraint })
+        self.worker.submit(Task { prompt, max_tokens, sampling, stop, constraint, scope, speculate })
     }
 }

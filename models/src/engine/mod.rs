@@ -2,47 +2,102 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf` | reading weights and metadata |
+//! | `gguf`, `safetensors`, `json`, `hub` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
 //! | `constraint` | forbidding the tokens that would break a grammar |
-//! | `worker` | the thread, its queue and its cache |
+//! | `team`, `shared` | threads that compute together, and memory that they share |
+//! | `pages` | who has which page of the cache, and the beginnings it remembers |
+//! | `draft` | guesses of what comes next |
+//! | `sequence` | one answer in the making |
+//! | `worker` | the thread that takes all of them through the network together |
 //! | `generator` | [`crate::Generator`] over all of it |
 //!
 //! The seam: `arch` builds a [`Network`] from `qmatmul` and `attention` and knows no requests; `worker` knows requests and
-//! only this trait. Kernels are changed below the seam; batching, prefix caches and speculation come in above it.
+//! only this trait.
 
+use self::attention::{KvCache, KvShape, PageId};
+use self::team::Team;
 use crate::ModelError;
 
 pub mod attention;
 pub mod constraint;
+mod draft;
 mod generator;
 pub mod gguf;
+pub mod hub;
+pub mod json;
 pub mod math;
 mod output;
+mod pages;
 pub mod qmatmul;
+pub mod safetensors;
 mod sampler;
-mod shared;
+mod sequence;
+pub mod shared;
+pub mod team;
 mod template;
-mod tokenizer;
+pub(crate) mod tokenizer;
 mod worker;
 
 pub use self::constraint::CompiledGrammar;
 pub use self::generator::Llama;
 
-/// A network with room for the keys and values of one sequence.
+/// How an engine is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Threads that compute; 0 for one per processor.
+    pub threads: usize,
+    /// Memory for keys and values, all sequences together.
+    pub kv_bytes: usize,
+    /// Answers that are written at a time.
+    pub sequences: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { threads: 0, kv_bytes: 512 << 20, sequences: 8 }
+    }
+}
+
+/// A network that computes tokens of any number of sequences at once.
+///
+/// It knows no requests: what belongs to a sequence comes with each call, its keys and values lie in a [`KvCache`].
 pub trait Network: Send {
-    /// Positions there is room for.
+    /// Positions that a sequence can have.
     fn context_length(&self) -> usize;
 
     /// How many scores a token gets.
     fn vocabulary(&self) -> usize;
 
-    /// Computes tokens at `position` and after it, where everything before was computed earlier. What stood at these
-    /// positions and behind is forgotten. With `scores`, those of the token that follows the last one are written.
+    /// The sizes of its keys and values.
+    fn kv_shape(&self) -> KvShape;
+
+    /// Computes spans of tokens, each after what was computed of its sequence earlier, and keeps their keys and values in
+    /// the pages that the span names. `scores` becomes a row of [`Network::vocabulary`] numbers for each token whose scores
+    /// a span asks for, in their order. A token's results do not depend on what else is in the batch, bit by bit.
     ///
     /// # Errors
-    /// [`ModelError::Compute`]; the cache then holds nothing that can be relied on.
-    fn forward(&mut self, tokens: &[u32], position: usize, scores: Option<&mut Vec<f32>>) -> Result<(), ModelError>;
+    /// [`ModelError::Compute`]; the spans' positions then hold nothing that can be relied on.
+    fn forward(
+        &mut self,
+        team: &Team,
+        spans: &[Span],
+        cache: &mut KvCache,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), ModelError>;
+}
+
+/// Neighbouring tokens of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// At least one.
+    pub tokens: &'a [u32],
+    /// Of the first of them; everything before was computed earlier.
+    pub position: usize,
+    /// The pages of the sequence from position 0 on, with room for these tokens.
+    pub pages: &'a [PageId],
+    /// How many of the last tokens want the scores of what follows them.
+    pub scored: usize,
 }

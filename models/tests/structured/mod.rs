@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use intramuros_models::engine::Llama;
-use intramuros_models::{CompiledGrammar, Event, Finish, GenerateRequest, Generator, Grammar, ModelError, Sampling, Summary};
+use intramuros_models::{
+    CompiledGrammar, Event, Finish, GenerateRequest, Generator, Grammar, ModelError, Sampling, Summary,
+};
 use serde_json::{Value, json};
 
 use crate::tiny::TinyModel;
@@ -13,7 +15,7 @@ use crate::tiny::TinyModel;
 const ENOUGH: usize = 400;
 
 fn request(grammar: Grammar, sampling: Sampling, max_tokens: usize) -> GenerateRequest {
-    GenerateRequest { prompt: "abc".into(), max_tokens, sampling, stop: vec![], grammar: Some(grammar) }
+    GenerateRequest { sampling, grammar: Some(grammar), ..GenerateRequest::new("abc", max_tokens) }
 }
 
 fn write(generator: &Llama, request: GenerateRequest) -> Result<(String, Summary), ModelError> {
@@ -70,7 +72,8 @@ fn schemas() -> Vec<(Value, fn(&Value) -> bool)> {
             json!({ "type": "object", "properties": { "note": { "anyOf": [text, { "type": "null" }] }, "done": { "type": "boolean" } },
                 "required": ["done"] }),
             |value| {
-                let note = value.get("note").is_none_or(|note| note.is_null() || note.as_str().unwrap().chars().count() <= 9);
+                let note =
+                    value.get("note").is_none_or(|note| note.is_null() || note.as_str().unwrap().chars().count() <= 9);
                 note && value["done"].is_boolean() && keys(value).iter().all(|key| ["note", "done"].contains(key))
             },
         ),
@@ -85,7 +88,10 @@ fn schemas() -> Vec<(Value, fn(&Value) -> bool)> {
                 "dog" => {
                     let code = value["code"].as_str().unwrap();
                     let (letters, digits) = code.split_once('-').unwrap();
-                    letters.len() == 2 && digits.len() == 4 && digits.parse::<u32>().is_ok() && keys(value) == ["is", "code"]
+                    letters.len() == 2
+                        && digits.len() == 4
+                        && digits.parse::<u32>().is_ok()
+                        && keys(value) == ["is", "code"]
                 }
                 _ => false,
             },
@@ -227,7 +233,8 @@ fn what_cannot_be_followed_is_refused_by_name() {
         assert!(parts.iter().all(|part| reason.contains(part)), "{regex}: {reason}");
     }
     // That nothing matches is found without a model.
-    let nothing = json!({ "type": "object", "properties": { "a": { "enum": ["x"], "maxLength": 0 } }, "required": ["a"] });
+    let nothing =
+        json!({ "type": "object", "properties": { "a": { "enum": ["x"], "maxLength": 0 } }, "required": ["a"] });
     let error = CompiledGrammar::new(Grammar::JsonSchema(nothing)).expect_err("nothing matches");
     assert!(error.to_string().contains("unsatisfiable"), "{error}");
     let stop = GenerateRequest { stop: vec!["x".into()], ..request(Grammar::JsonObject, Sampling::Greedy, 10) };
@@ -248,12 +255,14 @@ fn hostile() -> Vec<Grammar> {
         json!({ "$ref": "#/$defs/0", "$defs": defs })
     };
     let next = |i: usize| json!(format!("#/$defs/{i}"));
-    let doubling: serde_json::Map<String, Value> =
-        (0..60).map(|i| (format!("{i}"), json!({ "allOf": [{ "$ref": next(i + 1) }, { "$ref": next(i + 1) }] }))).collect();
+    let doubling: serde_json::Map<String, Value> = (0..60)
+        .map(|i| (format!("{i}"), json!({ "allOf": [{ "$ref": next(i + 1) }, { "$ref": next(i + 1) }] })))
+        .collect();
     let mut doubling = json!({ "$ref": "#/$defs/0", "$defs": doubling });
     doubling["$defs"]["60"] = json!({ "anyOf": (0..20).map(|i| json!({ "minLength": i })).collect::<Vec<_>>() });
     let wide: Vec<Value> = (0..900).map(|i| json!({ "const": format!("{i}") })).collect();
-    let optional: serde_json::Map<String, Value> = (0..700).map(|i| (format!("member {i}"), json!({ "type": "string" }))).collect();
+    let optional: serde_json::Map<String, Value> =
+        (0..700).map(|i| (format!("member {i}"), json!({ "type": "string" }))).collect();
     let schemas = vec![
         chain(&|i| json!({ "$ref": next(i) })),
         chain(&|i| json!({ "type": "string", "$ref": next(i) })),
@@ -309,4 +318,24 @@ fn hostile_grammars_are_refused_or_followed_in_bounded_time() {
             assert!(said.len() < 600 && !said.contains("panic"), "{number}: {said}");
         }
     }
+}
+
+#[test]
+fn guessing_ahead_changes_no_structured_answer() {
+    let model = TinyModel::new();
+    let generator = model.load();
+    let mut accepted = 0;
+    for (schema, _) in schemas() {
+        for sampling in samplings() {
+            let ask = |speculate| {
+                let request = request(Grammar::JsonSchema(schema.clone()), sampling, ENOUGH);
+                write(&generator, GenerateRequest { speculate, ..request }).unwrap()
+            };
+            let ((plain, slow), (text, quick)) = (ask(false), ask(true));
+            assert_eq!(text, plain, "{sampling:?} over {schema}");
+            assert_eq!((slow.finish, quick.finish), (Finish::Stop, Finish::Stop));
+            accepted += quick.accepted_tokens;
+        }
+    }
+    assert!(accepted > 100, "only {accepted} guesses were right: the names of a schema's members are forced");
 }

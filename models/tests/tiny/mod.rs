@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use intramuros_models::engine::Llama;
+use intramuros_models::engine::{EngineOptions, Llama};
 
 const WIDTH: usize = 64;
 const FEED_FORWARD: usize = 96;
@@ -49,7 +49,7 @@ impl TinyModel {
 
     /// A generator over it.
     pub fn load(&self) -> Llama {
-        Llama::load(&self.path, "tiny", "0").unwrap()
+        Llama::load(&self.path, "tiny", "0", &EngineOptions::default()).unwrap()
     }
 
     fn write(coding: GgmlDType, change: impl FnOnce(&mut BTreeMap<String, Value>)) -> Self {

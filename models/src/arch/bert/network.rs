@@ -1,26 +1,36 @@
-//! The layers, with the fused operations of [`crate::arch::cpu`] on the processor and candle's own elsewhere.
+//! The layers on the processor.
 
-use candle_core::{D, Device, Tensor};
-use candle_nn::VarBuilder;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Config;
-use crate::arch::cpu::{Activation, BiasActivation, PackedAttention, ResidualNorm};
+use super::{Config, Family};
+use crate::arch::encoder::attention::Attention;
+use crate::arch::encoder::math::{Activation, Norm};
+use crate::arch::encoder::{self, Input, weights};
+use crate::engine::qmatmul::{Linear, Scratch};
+use crate::engine::safetensors::{SafetensorsFile, Table};
+use crate::engine::shared::for_rows;
+use crate::engine::team::Team;
+use crate::{ModelError, Precision};
 
 /// The network of `config.json`'s sizes.
 pub(super) struct Network {
-    /// Numbers of one state.
-    pub(super) hidden: usize,
+    hidden: usize,
     heads: usize,
     activation: Activation,
-    /// Whether the operations of [`super::cpu`] are used; elsewhere candle's own do the same.
-    fused: bool,
-    words: Tensor,
-    positions: Tensor,
+    exact: bool,
+    words: Table,
+    /// Rows of as many positions as an input may have.
+    positions: Vec<f32>,
+    /// Rows of the first and, where there is one, the second text.
+    types: Vec<f32>,
     first_norm: Norm,
     layers: Vec<Layer>,
+    team: Team,
+    buffers: Mutex<Buffers>,
 }
 
 struct Layer {
+    /// Queries, then keys, then values.
     qkv: Dense,
     attended: Dense,
     attention_norm: Norm,
@@ -29,267 +39,188 @@ struct Layer {
     output_norm: Norm,
 }
 
-/// A matrix `[out, in]` and its bias.
+/// A matrix and its bias.
 struct Dense {
-    weight: Tensor,
-    bias: Vector,
+    weight: Linear,
+    bias: Vec<f32>,
 }
 
-struct Norm {
-    weight: Vector,
-    shift: Vector,
-    epsilon: f64,
+/// Intermediate results of a batch, row by row.
+#[derive(Default)]
+struct Buffers {
+    scratch: Scratch,
+    states: Vec<f32>,
+    /// What will be the next states.
+    next: Vec<f32>,
+    qkv: Vec<f32>,
+    attended: Vec<f32>,
+    wide: Vec<f32>,
 }
 
-/// A small tensor, and its numbers for the operations on the processor.
-struct Vector {
-    tensor: Tensor,
-    numbers: Vec<f32>,
+/// Reads the parts of a network.
+struct Loader<'a> {
+    file: &'a SafetensorsFile,
+    prefix: &'a str,
+    precision: Precision,
+    epsilon: f32,
 }
-
-type Candle<T> = candle_core::Result<T>;
 
 impl Network {
-    pub(super) fn load(config: &Config, activation: Activation, builder: VarBuilder) -> Candle<Self> {
-        let in_bert = builder.contains_tensor("bert.embeddings.word_embeddings.weight");
-        let root = if in_bert { builder.pp("bert") } else { builder };
-        let (hidden, epsilon) = (config.hidden_size, config.layer_norm_eps);
-        let table = |name: &str, rows| root.pp("embeddings").pp(name).get((rows, hidden), "weight");
-        let words = table("word_embeddings", config.vocab_size)?;
-        let positions = table("position_embeddings", config.max_position_embeddings)?;
-        let types = table("token_type_embeddings", config.type_vocab_size)?;
+    /// Reads the weights, for inputs of `positions` tokens at most.
+    pub(super) fn load(
+        family: &Family,
+        config: &Config,
+        file: &Arc<SafetensorsFile>,
+        precision: Precision,
+        positions: usize,
+    ) -> Result<Self, ModelError> {
+        let whole = file.has_tensor(&format!("{}embeddings.word_embeddings.weight", family.prefix));
+        let prefix = if whole { family.prefix } else { "" };
+        let loader = Loader { file, prefix, precision, epsilon: config.layer_norm_eps };
+        let team = Team::of_all_processors("encoder")?;
+        loader.network(family, config, file, team, positions).map_err(|reason| file.invalid(reason))
+    }
+}
+
+impl Loader<'_> {
+    fn network(
+        &self,
+        family: &Family,
+        config: &Config,
+        file: &Arc<SafetensorsFile>,
+        team: Team,
+        positions: usize,
+    ) -> Result<Network, String> {
+        let hidden = config.hidden_size;
+        let name = |part: &str| format!("{}embeddings.{part}.weight", self.prefix);
+        let first = (family.first_position)(config) * hidden;
+        let all = file.floats(&name("position_embeddings"), config.max_position_embeddings * hidden)?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
-            layers.push(Layer::load(config, &root.pp(format!("encoder.layer.{index}")))?);
+            layers.push(self.layer(config, &format!("encoder.layer.{index}."))?);
         }
-        Ok(Self {
+        Ok(Network {
             hidden,
             heads: config.num_attention_heads,
-            activation,
-            fused: matches!(root.device(), Device::Cpu),
-            words,
-            // A single text is all of type 0, so that row can be added once and for all.
-            positions: positions.broadcast_add(&types.narrow(0, 0, 1)?)?,
-            first_norm: Norm::load(&root.pp("embeddings.LayerNorm"), hidden, epsilon)?,
+            activation: config.hidden_act,
+            exact: self.precision == Precision::F32,
+            words: file.table(&name("word_embeddings"), config.vocab_size, hidden)?,
+            positions: all[first..first + positions * hidden].to_vec(),
+            types: file.floats(&name("token_type_embeddings"), config.type_vocab_size * hidden)?,
+            first_norm: self.norm("embeddings.LayerNorm", hidden)?,
             layers,
+            team,
+            buffers: Mutex::default(),
         })
     }
 
-    /// The last states of all tokens, `hidden` numbers each, in the order of the inputs.
-    pub(super) fn forward(&self, inputs: &[&[u32]]) -> Candle<Vec<f32>> {
-        let device = self.words.device();
-        let lengths: Vec<usize> = inputs.iter().map(|input| input.len()).collect();
-        let ids = inputs.concat();
-        let mut places = Vec::with_capacity(ids.len());
-        for &length in &lengths {
-            places.extend(0..length as u32);
-        }
-        let ids = Tensor::from_vec(ids, lengths.iter().sum::<usize>(), device)?;
-        let places = Tensor::from_vec(places, ids.elem_count(), device)?;
-        let states = self.words.index_select(&ids, 0)?;
-        let mut states =
-            self.first_norm.residual(states, &self.positions.index_select(&places, 0)?, None, self.fused)?;
-        for layer in &self.layers {
-            states = layer.forward(states, &lengths, self)?;
-        }
-        states.flatten_all()?.to_vec1()
-    }
-}
-
-impl Layer {
-    fn load(config: &Config, builder: &VarBuilder) -> Candle<Self> {
-        let (hidden, wide, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let own = builder.pp("attention.self");
-        let parts = [own.pp("query"), own.pp("key"), own.pp("value")];
-        let mut weights = Vec::new();
-        let mut biases = Vec::new();
-        for part in &parts {
-            weights.push(part.get((hidden, hidden), "weight")?);
-            biases.push(part.get(hidden, "bias")?);
-        }
-        let bias = Vector::new(Tensor::cat(&biases, 0)?)?;
-        Ok(Self {
-            qkv: Dense { weight: Tensor::cat(&weights, 0)?, bias },
-            attended: Dense::load(&builder.pp("attention.output.dense"), hidden, hidden)?,
-            attention_norm: Norm::load(&builder.pp("attention.output.LayerNorm"), hidden, epsilon)?,
-            up: Dense::load(&builder.pp("intermediate.dense"), hidden, wide)?,
-            down: Dense::load(&builder.pp("output.dense"), wide, hidden)?,
-            output_norm: Norm::load(&builder.pp("output.LayerNorm"), hidden, epsilon)?,
+    fn layer(&self, config: &Config, name: &str) -> Result<Layer, String> {
+        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
+        let part = |part: &str| format!("{name}{part}");
+        let own = ["query", "key", "value"].map(|which| part(&format!("attention.self.{which}")));
+        let own = own.each_ref().map(|name| (name.as_str(), hidden));
+        Ok(Layer {
+            qkv: self.dense(&own, hidden)?,
+            attended: self.dense(&[(&part("attention.output.dense"), hidden)], hidden)?,
+            attention_norm: self.norm(&part("attention.output.LayerNorm"), hidden)?,
+            up: self.dense(&[(&part("intermediate.dense"), wide)], hidden)?,
+            down: self.dense(&[(&part("output.dense"), hidden)], wide)?,
+            output_norm: self.norm(&part("output.LayerNorm"), hidden)?,
         })
     }
 
-    fn forward(&self, states: Tensor, lengths: &[usize], network: &Network) -> Candle<Tensor> {
-        let attention = attend(&self.qkv, &states, lengths, network)?;
-        let attended = self.attended.product(&attention)?;
-        let states = self.attention_norm.residual(attended, &states, Some(&self.attended.bias), network.fused)?;
-        let wide = activate(self.up.product(&states)?, &self.up.bias, network)?;
-        let narrow = self.down.product(&wide)?;
-        self.output_norm.residual(narrow, &states, Some(&self.down.bias), network.fused)
-    }
-}
-
-impl Dense {
-    fn load(builder: &VarBuilder, from: usize, to: usize) -> Candle<Self> {
-        Ok(Self { weight: builder.get((to, from), "weight")?, bias: Vector::new(builder.get(to, "bias")?)? })
+    fn dense(&self, parts: &[(&str, usize)], columns: usize) -> Result<Dense, String> {
+        let mut bias = Vec::new();
+        let mut names = Vec::new();
+        for (name, rows) in parts {
+            bias.extend(self.file.floats(&format!("{}{name}.bias", self.prefix), *rows)?);
+            names.push((format!("{}{name}.weight", self.prefix), *rows));
+        }
+        let shapes: Vec<(&str, usize)> = names.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
+        Ok(Dense { weight: weights::linear(self.file, &shapes, columns, self.precision)?, bias })
     }
 
-    /// The product without the bias, which the operation after it adds.
-    fn product(&self, x: &Tensor) -> Candle<Tensor> {
-        x.matmul(&self.weight.t()?)
-    }
-}
-
-impl Norm {
-    fn load(builder: &VarBuilder, size: usize, epsilon: f64) -> Candle<Self> {
+    fn norm(&self, name: &str, size: usize) -> Result<Norm, String> {
+        let name = format!("{}{name}", self.prefix);
         // Older files still carry TensorFlow's names.
-        let (weight, shift) = if builder.contains_tensor("weight") { ("weight", "bias") } else { ("gamma", "beta") };
-        let weight = Vector::new(builder.get(size, weight)?)?;
-        Ok(Self { weight, shift: Vector::new(builder.get(size, shift)?)?, epsilon })
-    }
-
-    /// Normalises `x + residual + bias`; `x` must be nobody else's.
-    fn residual(&self, x: Tensor, residual: &Tensor, bias: Option<&Vector>, fused: bool) -> Candle<Tensor> {
-        if fused {
-            let none = vec![0.0; if bias.is_some() { 0 } else { self.weight.numbers.len() }];
-            let operation = ResidualNorm {
-                bias: bias.map_or(none.as_slice(), |bias| &bias.numbers),
-                weight: &self.weight.numbers,
-                shift: &self.shift.numbers,
-                epsilon: self.epsilon as f32,
-            };
-            x.inplace_op2(residual, &operation)?;
-            return Ok(x);
-        }
-        let mut x = (x + residual)?;
-        if let Some(bias) = bias {
-            x = x.broadcast_add(&bias.tensor)?;
-        }
-        candle_nn::ops::layer_norm(&x, &self.weight.tensor, &self.shift.tensor, self.epsilon as f32)
+        let new = self.file.has_tensor(&format!("{name}.weight"));
+        let (weight, shift) = if new { ("weight", "bias") } else { ("gamma", "beta") };
+        Ok(Norm {
+            weight: self.file.floats(&format!("{name}.{weight}"), size)?,
+            shift: self.file.floats(&format!("{name}.{shift}"), size)?,
+            epsilon: self.epsilon,
+        })
     }
 }
 
-impl Vector {
-    fn new(tensor: Tensor) -> Candle<Self> {
-        Ok(Self { numbers: tensor.to_vec1()?, tensor })
+impl encoder::Network for Network {
+    fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    fn forward(&self, inputs: &[&Input]) -> Result<Vec<f32>, ModelError> {
+        // Whoever panicked left numbers that are overwritten now.
+        let buffers = &mut *self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let lengths: Vec<usize> = inputs.iter().map(|input| input.ids.len()).collect();
+        let tokens: usize = lengths.iter().sum();
+        buffers.states.resize(tokens * self.hidden, 0.0);
+        buffers.next.resize(tokens * self.hidden, 0.0);
+        self.embed(inputs, &mut buffers.states)?;
+        for layer in &self.layers {
+            self.layer(layer, &lengths, buffers)?;
+        }
+        Ok(std::mem::take(&mut buffers.states))
     }
 }
 
-/// Adds the bias and applies the activation; `x` must be nobody else's.
-fn activate(x: Tensor, bias: &Vector, network: &Network) -> Candle<Tensor> {
-    let activation = network.activation;
-    if network.fused {
-        x.inplace_op1(&BiasActivation { bias: &bias.numbers, activation })?;
-        return Ok(x);
-    }
-    let x = x.broadcast_add(&bias.tensor)?;
-    match activation {
-        Activation::Gelu => x.gelu_erf(),
-        Activation::Relu => x.relu(),
-    }
-}
-
-/// Self-attention within each sequence.
-fn attend(qkv: &Dense, states: &Tensor, lengths: &[usize], network: &Network) -> Candle<Tensor> {
-    let all = qkv.product(states)?;
-    let heads = network.heads;
-    if network.fused {
-        return all.apply_op1_no_bwd(&PackedAttention { bias: &qkv.bias.numbers, lengths, heads });
-    }
-    let all = all.broadcast_add(&qkv.bias.tensor)?;
-    let size = states.dim(1)? / heads;
-    let mut attended = Vec::with_capacity(lengths.len());
-    let mut start = 0;
-    for &length in lengths {
-        let own = all.narrow(0, start, length)?.reshape((length, 3, heads, size))?;
-        let part = |which| own.narrow(1, which, 1)?.squeeze(1)?.transpose(0, 1)?.contiguous();
-        let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
-        let scores = (queries.matmul(&keys.t()?)? * (1.0 / (size as f64).sqrt()))?;
-        let shares = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        attended.push(shares.matmul(&values)?.transpose(0, 1)?.reshape((length, heads * size))?);
-        start += length;
-    }
-    Tensor::cat(&attended, 0)
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use std::collections::HashMap;
-
-    use candle_core::DType;
-
-    use super::*;
-
-    /// Numbers that look random and are always the same.
-    fn numbers(seed: &mut u32, count: usize) -> Vec<f32> {
-        let mut next = || {
-            *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (*seed >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
-
-    /// A network whose sizes are no multiples of anything.
-    pub fn network(activation: Activation) -> Network {
-        let config: Config = serde_json::from_value(serde_json::json!({
-            "model_type": "bert", "vocab_size": 50, "hidden_size": 42, "num_hidden_layers": 2,
-            "num_attention_heads": 3, "intermediate_size": 37, "hidden_act": "gelu",
-            "max_position_embeddings": 70, "type_vocab_size": 2, "layer_norm_eps": 1e-12
-        }))
-        .unwrap();
-        let mut shapes = vec![
-            ("embeddings.word_embeddings.weight".to_owned(), vec![50, 42]),
-            ("embeddings.position_embeddings.weight".to_owned(), vec![70, 42]),
-            ("embeddings.token_type_embeddings.weight".to_owned(), vec![2, 42]),
-            ("embeddings.LayerNorm.weight".to_owned(), vec![42]),
-            ("embeddings.LayerNorm.bias".to_owned(), vec![42]),
-        ];
-        for layer in 0..2 {
-            let mut dense = |name: &str, to, from| {
-                shapes.push((format!("encoder.layer.{layer}.{name}.weight"), vec![to, from]));
-                shapes.push((format!("encoder.layer.{layer}.{name}.bias"), vec![to]));
-            };
-            for name in ["self.query", "self.key", "self.value", "output.dense"] {
-                dense(&format!("attention.{name}"), 42, 42);
-            }
-            dense("intermediate.dense", 37, 42);
-            dense("output.dense", 42, 37);
-            for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
-                shapes.push((format!("encoder.layer.{layer}.{name}.gamma"), vec![42]));
-                shapes.push((format!("encoder.layer.{layer}.{name}.beta"), vec![42]));
-            }
+impl Network {
+    /// The first states: word, position and text of each token.
+    fn embed(&self, inputs: &[&Input], states: &mut [f32]) -> Result<(), ModelError> {
+        let hidden = self.hidden;
+        let mut places = Vec::with_capacity(states.len() / hidden);
+        for input in inputs {
+            let kinds = (0..input.ids.len()).map(|place| (place, usize::from(place >= input.second)));
+            places.extend(kinds.zip(&input.ids).map(|((place, kind), id)| (*id as usize, place, kind)));
         }
-        let (mut seed, mut tensors) = (7, HashMap::new());
-        for (name, shape) in shapes {
-            let data = numbers(&mut seed, shape.iter().product());
-            tensors.insert(name, Tensor::from_vec(data, shape, &Device::Cpu).unwrap());
+        let (words, positions, kinds) = (self.words.rows(), self.positions.len() / hidden, self.types.len() / hidden);
+        if places.iter().any(|(id, place, kind)| *id >= words || *place >= positions || *kind >= kinds) {
+            return Err(ModelError::Compute(
+                "an input does not fit to the network's vocabulary and positions".to_owned(),
+            ));
         }
-        Network::load(&config, activation, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)).unwrap()
+        for_rows(&self.team, states, hidden, |index, row| {
+            let (id, place, kind) = places[index];
+            self.words.row(id, row);
+            let more = self.positions[place * hidden..].iter().zip(&self.types[kind * hidden..]);
+            row.iter_mut().zip(more).for_each(|(x, (position, kind))| *x += position + kind);
+            self.first_norm.apply(row);
+        });
+        Ok(())
     }
 
-    #[test]
-    fn the_processors_operations_are_those_of_candle() {
-        let inputs: Vec<Vec<u32>> =
-            [1, 70, 3, 16, 33].iter().map(|&length| (0..length).map(|i| i * 7 % 50).collect()).collect();
-        let inputs: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
-        for activation in [Activation::Gelu, Activation::Relu] {
-            let mut network = network(activation);
-            assert!(network.fused);
-            let fused = network.forward(&inputs).unwrap();
-            network.fused = false;
-            let plain = network.forward(&inputs).unwrap();
-            assert_eq!(fused.len(), 123 * 42);
-            let worst = fused.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 1e-5, "{activation:?}: {worst}");
-        }
-    }
+    fn layer(&self, layer: &Layer, lengths: &[usize], buffers: &mut Buffers) -> Result<(), ModelError> {
+        let Buffers { scratch, states, next, qkv, attended, wide } = buffers;
+        let (team, tokens) = (&self.team, states.len() / self.hidden);
+        qkv.resize(tokens * layer.qkv.weight.rows(), 0.0);
+        attended.resize(states.len(), 0.0);
+        wide.resize(tokens * layer.up.weight.rows(), 0.0);
 
-    #[test]
-    fn a_text_alone_gives_the_states_it_gives_in_a_batch() {
-        let network = network(Activation::Gelu);
-        let (one, two): (Vec<u32>, Vec<u32>) = ((0..20).collect(), (20..29).collect());
-        let batch = network.forward(&[&one, &two]).unwrap();
-        let alone = network.forward(&[&two]).unwrap();
-        let worst = batch[20 * 42..].iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-6, "{worst}");
+        layer.qkv.weight.forward(team, states, scratch, qkv)?;
+        let attention = Attention { heads: self.heads, bias: &layer.qkv.bias, rotary: None, window: None };
+        attention.forward(team, qkv, lengths, attended);
+        layer.attended.weight.forward(team, attended, scratch, next)?;
+        layer.attention_norm.residual_rows(team, next, states, &layer.attended.bias);
+        std::mem::swap(states, next);
+
+        layer.up.weight.forward(team, states, scratch, wide)?;
+        self.activation.rows(team, wide, layer.up.weight.rows(), &layer.up.bias);
+        layer.down.weight.forward(team, wide, scratch, next)?;
+        layer.output_norm.residual_rows(team, next, states, &layer.down.bias);
+        std::mem::swap(states, next);
+        Ok(())
     }
 }

@@ -1,18 +1,20 @@
 //! Scores, softmax and mix for a few queries of one key head.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
-use super::cache::{KvCache, LANES};
+use super::cache::{Element, PADDING, PAGE, PageId, Store};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use crate::engine::math;
-use crate::engine::shared::SharedOutput;
+use crate::engine::shared::Shared;
 
-/// Sums that a dot product is split into.
-pub const STRIDE: usize = 32;
+/// Query rows that are computed together at most: six rows of two registers leave room for keys and queries in sixteen.
+pub const ROWS: usize = 6;
 
 /// How the loops are computed; all ways give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,9 @@ pub enum Way {
     /// 256 bits.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// 128 bits of ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// Any processor.
     Plain,
 }
@@ -40,6 +45,8 @@ impl Way {
                 ways.push(Way::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        ways.push(Way::Neon);
         ways.push(Way::Plain);
         ways
     }
@@ -50,182 +57,228 @@ impl Way {
     }
 }
 
-/// The queries of one key head.
+/// The queries of one key head in one span.
 pub struct Queries<'a> {
-    /// Of all heads and tokens.
+    /// Of all heads, from the span's first token on.
     pub all: &'a [f32],
     /// From one token to the next.
     pub stride: usize,
     /// Of the first token.
     pub position: usize,
+    /// Where the sequence's keys and values lie.
+    pub pages: &'a [PageId],
     /// Query heads to a key head.
     pub group: usize,
     /// The key head.
     pub head: usize,
+    /// Values in a head.
+    pub length: usize,
+    /// Scores are multiplied by it.
+    pub scale: f32,
+    /// Positions that a token sees at most.
+    pub window: usize,
 }
 
-/// Computes some rows; row `r` is query head `r % group` of token `r / group`.
-pub fn attend(
-    way: Way,
-    queries: &Queries,
-    rows: Range<usize>,
-    cache: &KvCache,
-    scores: &mut Vec<f32>,
-    output: (&SharedOutput, usize),
+/// Factors of some rows, a row after the other `stride` apart.
+#[derive(Clone, Copy)]
+pub struct Factors<'a> {
+    pub numbers: &'a [f32],
+    pub stride: usize,
+}
+
+/// A kind of number with the loop that both halves of attention consist of.
+pub trait Kernel: Element {
+    /// Adds to each of R rows of 32 sums: for every index in turn the row's factor times 32 neighbouring numbers, the
+    /// numbers of one index `stride` behind those of the one before. Rows of sums lie `sums_stride` apart.
+    fn accumulate<const R: usize>(
+        way: Way,
+        count: usize,
+        factors: Factors,
+        numbers: (&[Self], usize),
+        sums: (&mut [f32], usize),
+    );
+}
+
+macro_rules! kernel {
+    ($element:ty, $avx512:ident, $avx2:ident, $neon:ident) => {
+        impl Kernel for $element {
+            fn accumulate<const R: usize>(
+                way: Way,
+                count: usize,
+                factors: Factors,
+                numbers: (&[Self], usize),
+                sums: (&mut [f32], usize),
+            ) {
+                match way {
+                    #[cfg(target_arch = "x86_64")]
+                    Way::Avx512 => x86::$avx512::<R>(count, factors, numbers, sums),
+                    #[cfg(target_arch = "x86_64")]
+                    Way::Avx2 => x86::$avx2::<R>(count, factors, numbers, sums),
+                    #[cfg(target_arch = "aarch64")]
+                    Way::Neon => neon::$neon::<R>(count, factors, numbers, sums),
+                    Way::Plain => plain::<Self, R>(count, factors, numbers, sums),
+                }
+            }
+        }
+    };
+}
+
+kernel!(f16, avx512_f16, avx2_f16, neon_f16);
+kernel!(f32, avx512_f32, avx2_f32, neon_f32);
+
+/// What the instructions of x86.rs compute, in plain words.
+fn plain<T: Element, const R: usize>(
+    count: usize,
+    factors: Factors,
+    (numbers, stride): (&[T], usize),
+    (sums, sums_stride): (&mut [f32], usize),
 ) {
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let size = rest.len().min(4);
-        let tile = rest.start..rest.start + size;
-        rest.start += size;
-        match size {
-            4 => attend_tile::<4>(way, queries, tile, cache, scores, output),
-            3 => attend_tile::<3>(way, queries, tile, cache, scores, output),
-            2 => attend_tile::<2>(way, queries, tile, cache, scores, output),
-            _ => attend_tile::<1>(way, queries, tile, cache, scores, output),
+    for row in 0..R {
+        let sums = &mut sums[row * sums_stride..][..PADDING];
+        for index in 0..count {
+            let factor = factors.numbers[row * factors.stride + index];
+            for (sum, number) in sums.iter_mut().zip(&numbers[index * stride..][..PADDING]) {
+                *sum = factor.mul_add(number.to_f32(), *sum);
+            }
         }
     }
 }
 
-fn attend_tile<const R: usize>(
+/// Checks that [`Kernel::accumulate`] stays inside its slices.
+pub fn check<T>(
+    rows: usize,
+    count: usize,
+    factors: Factors,
+    (numbers, stride): (&[T], usize),
+    (sums, sums_stride): (&[f32], usize),
+) {
+    assert!(
+        rows > 0
+            && count > 0
+            && factors.numbers.len() >= (rows - 1) * factors.stride + count
+            && numbers.len() >= (count - 1) * stride + PADDING
+            && sums.len() >= (rows - 1) * sums_stride + PADDING,
+        "attention past the end of a buffer"
+    );
+}
+
+thread_local! {
+    /// Scores, queries and mixed values of a tile, kept between calls.
+    static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Computes some rows; row `r` is query head `r % group` of token `r / group`. The output's rows lie `width` apart from
+/// `start` on.
+pub fn attend<T: Kernel>(
     way: Way,
     queries: &Queries,
     rows: Range<usize>,
-    cache: &KvCache,
-    scores: &mut Vec<f32>,
-    (output, width): (&SharedOutput, usize),
+    store: &Store<T>,
+    output: (&Shared<f32>, usize, usize),
 ) {
-    let (length, padded) = (cache.length(), cache.padded());
-    // The last row sees the most positions; the others get zeros there.
-    let positions = queries.position + (rows.end - 1) / queries.group + 1;
-    let groups = positions.div_ceil(LANES);
-    let columns = groups * LANES;
-    scores.clear();
-    scores.resize(R * (columns + length + padded), 0.0);
-    let (scores, rest) = scores.split_at_mut(R * columns);
-    let (tile, mixed) = rest.split_at_mut(R * length);
-    let mut halves = vec![f16::ZERO; length.max(columns)];
+    ROOM.with_borrow_mut(|room| {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let size = rest.len().min(ROWS);
+            let tile = rest.start..rest.start + size;
+            rest.start += size;
+            match size {
+                6 => attend_tile::<T, 6>(way, queries, tile, store, room, output),
+                5 => attend_tile::<T, 5>(way, queries, tile, store, room, output),
+                4 => attend_tile::<T, 4>(way, queries, tile, store, room, output),
+                3 => attend_tile::<T, 3>(way, queries, tile, store, room, output),
+                2 => attend_tile::<T, 2>(way, queries, tile, store, room, output),
+                _ => attend_tile::<T, 1>(way, queries, tile, store, room, output),
+            }
+        }
+    });
+}
 
-    let start = |row: usize| (row / queries.group, (queries.head * queries.group + row % queries.group) * length);
+fn attend_tile<T: Kernel, const R: usize>(
+    way: Way,
+    queries: &Queries,
+    rows: Range<usize>,
+    store: &Store<T>,
+    room: &mut Vec<f32>,
+    (output, output_start, width): (&Shared<f32>, usize, usize),
+) {
+    let (length, padded) = (queries.length, store.padded());
+    let seen = |row: usize| {
+        let end = queries.position + row / queries.group + 1;
+        end.saturating_sub(queries.window)..end
+    };
+    // The first row sees the earliest positions and the last row the latest; what another row does not see gets zeros.
+    let first_page = seen(rows.start).start / PAGE;
+    let end = seen(rows.end - 1).end;
+    let pages = &queries.pages[first_page..end.div_ceil(PAGE)];
+    let origin = first_page * PAGE;
+    let columns = pages.len() * PAGE;
+    room.clear();
+    room.resize(R * (columns + length + padded), 0.0);
+    let (scores, rest) = room.split_at_mut(R * columns);
+    let (tile, mixed) = rest.split_at_mut(R * length);
+
+    let place = |row: usize| (row / queries.group, (queries.head * queries.group + row % queries.group) * length);
     for (row, query) in rows.clone().zip(tile.chunks_exact_mut(length)) {
-        let (token, offset) = start(row);
-        let at = token * queries.stride + offset;
-        round(&queries.all[at..at + length], query, &mut halves[..length]);
+        let (token, offset) = place(row);
+        for (scaled, value) in query.iter_mut().zip(&queries.all[token * queries.stride + offset..][..length]) {
+            *scaled = value * queries.scale;
+        }
     }
-    let keys = &cache.keys(queries.head)[..columns * length];
-    let values = &cache.values(queries.head)[..positions * padded];
-    score::<R>(way, tile, keys, scores);
+    for (index, page) in pages.iter().enumerate() {
+        let factors = Factors { numbers: tile, stride: length };
+        let keys = (store.keys(*page, queries.head), PAGE);
+        T::accumulate::<R>(way, length, factors, keys, (&mut scores[index * PAGE..], columns));
+    }
     for (row, scores) in rows.clone().zip(scores.chunks_exact_mut(columns)) {
-        let seen = queries.position + row / queries.group + 1;
-        softmax(&mut scores[..seen], 1.0 / (length as f32).sqrt(), &mut halves[..seen]);
-        scores[seen..].fill(0.0);
+        let seen = seen(row);
+        let (before, scores) = scores.split_at_mut(seen.start - origin);
+        let (scores, after) = scores.split_at_mut(seen.len());
+        before.fill(0.0);
+        softmax(scores);
+        after.fill(0.0);
     }
-    mix::<R>(way, scores, values, mixed);
+    for (index, page) in pages.iter().enumerate() {
+        let count = PAGE.min(end - origin - index * PAGE);
+        let factors = Factors { numbers: &scores[index * PAGE..], stride: columns };
+        let values = store.values(*page, queries.head);
+        for start in (0..padded).step_by(PADDING) {
+            T::accumulate::<R>(way, count, factors, (&values[start..], padded), (&mut mixed[start..], padded));
+        }
+    }
     for (row, mixed) in rows.zip(mixed.chunks_exact(padded)) {
-        let (token, offset) = start(row);
-        write(output, token * width + offset, &mixed[..length]);
+        let (token, offset) = place(row);
+        write(output, output_start + token * width + offset, &mixed[..length]);
     }
 }
 
 #[expect(unsafe_code, reason = "writes into a buffer that other threads fill too")]
-fn write(output: &SharedOutput, offset: usize, values: &[f32]) {
+fn write(output: &Shared<f32>, offset: usize, values: &[f32]) {
     // SAFETY: each query row belongs to one piece of the work, and its place in the output to that row.
     unsafe { output.write(offset, values) }
 }
 
-fn round(input: &[f32], output: &mut [f32], halves: &mut [f16]) {
-    halves.convert_from_f32_slice(input);
-    halves.convert_to_f32_slice(output);
-}
-
-/// Softmax of `scores * scale`, rounded to f16.
-fn softmax(scores: &mut [f32], scale: f32, halves: &mut [f16]) {
+/// Softmax in place; sums run in eight lanes, so that the order does not depend on the machine.
+fn softmax(scores: &mut [f32]) {
+    const LANES: usize = 8;
     let mut largest = f32::NEG_INFINITY;
-    for score in scores.iter_mut() {
-        *score *= scale;
+    for score in scores.iter() {
         largest = if *score > largest { *score } else { largest };
     }
-    for score in scores.iter_mut() {
+    let mut sums = [0f32; LANES];
+    let (parts, rest) = scores.as_chunks_mut::<LANES>();
+    for part in parts {
+        for (score, sum) in part.iter_mut().zip(&mut sums) {
+            *score = math::exp(*score - largest);
+            *sum += *score;
+        }
+    }
+    for (score, sum) in rest.iter_mut().zip(&mut sums) {
         *score = math::exp(*score - largest);
+        *sum += *score;
     }
-    // Eight are added as floats and these sums as doubles, in llama.cpp's order (`ggml_vec_soft_max_f32`).
-    let mut sum = 0f64;
-    for part in scores.chunks(8) {
-        let mut eight = [0f32; 8];
-        eight[..part.len()].copy_from_slice(part);
-        let pair = |lane: usize| eight[lane + 4] + eight[lane];
-        sum += f64::from((pair(0) + pair(2)) + (pair(1) + pair(3)));
-    }
-    let inverse = (1.0 / sum) as f32;
-    for score in scores.iter_mut() {
+    let inverse = 1.0 / sums.iter().sum::<f32>();
+    for score in scores {
         *score *= inverse;
-    }
-    halves.convert_from_f32_slice(scores);
-    halves.convert_to_f32_slice(scores);
-}
-
-/// Scores of R queries against all keys.
-fn score<const R: usize>(way: Way, queries: &[f32], keys: &[u16], scores: &mut [f32]) {
-    match way {
-        #[cfg(target_arch = "x86_64")]
-        Way::Avx512 => x86::score_avx512::<R>(queries, keys, scores),
-        #[cfg(target_arch = "x86_64")]
-        Way::Avx2 => x86::score_avx2::<R>(queries, keys, scores),
-        Way::Plain => {
-            let length = queries.len() / R;
-            let columns = scores.len() / R;
-            for row in 0..R {
-                let query = &queries[row * length..(row + 1) * length];
-                for (group, keys) in keys.chunks_exact(LANES * length).enumerate() {
-                    let place = &mut scores[row * columns + group * LANES..][..LANES];
-                    sum_in_order(length, place, |dimension| (query[dimension], &keys[dimension * LANES..]));
-                }
-            }
-        }
-    }
-}
-
-/// Sums of all values, weighted by R rows of probabilities.
-fn mix<const R: usize>(way: Way, probabilities: &[f32], values: &[u16], output: &mut [f32]) {
-    match way {
-        #[cfg(target_arch = "x86_64")]
-        Way::Avx512 => x86::mix_avx512::<R>(probabilities, values, output),
-        #[cfg(target_arch = "x86_64")]
-        Way::Avx2 => x86::mix_avx2::<R>(probabilities, values, output),
-        Way::Plain => {
-            let columns = probabilities.len() / R;
-            let padded = output.len() / R;
-            let positions = values.len() / padded;
-            for row in 0..R {
-                let probabilities = &probabilities[row * columns..(row + 1) * columns];
-                for (chunk, output) in output[row * padded..(row + 1) * padded].chunks_exact_mut(LANES).enumerate() {
-                    sum_in_order(positions, output, |position| {
-                        (probabilities[position], &values[position * padded + chunk * LANES..])
-                    });
-                }
-            }
-        }
-    }
-}
-
-/// Adds up `count` products of a factor and sixteen f16 numbers in the order of llama.cpp's AVX2 dot product
-/// (`ggml_vec_dot_f16`): 32 sums, each over every 32nd product, then added pairwise. Written out below as what
-/// the instructions of x86.rs compute.
-fn sum_in_order<'a>(count: usize, output: &mut [f32], product: impl Fn(usize) -> (f32, &'a [u16])) {
-    let mut partial = [[0f32; LANES]; STRIDE];
-    for index in 0..count {
-        let (factor, halves) = product(index);
-        let halves = halves[..LANES].reinterpret_cast::<f16>();
-        for (sum, half) in partial[index % STRIDE].iter_mut().zip(halves) {
-            *sum = factor.mul_add(half.to_f32(), *sum);
-        }
-    }
-    for (lane, output) in output.iter_mut().enumerate() {
-        let four = |l: usize| {
-            let at = |j: usize| partial[8 * j + l][lane];
-            (at(0) + at(2)) + (at(1) + at(3))
-        };
-        let pair = |l: usize| four(l) + four(l + 4);
-        *output = (pair(0) + pair(1)) + (pair(2) + pair(3));
     }
 }

@@ -1,115 +1,61 @@
-//! The loops of `kernel` in AVX-512 and AVX2.
+//! The loop of `kernel` in AVX-512 and AVX2.
 #![expect(unsafe_code, reason = "processor instructions on raw pointers")]
 
 use std::arch::x86_64::*;
 
-use super::cache::LANES;
-use super::kernel::STRIDE;
+use half::f16;
 
-/// Scores of R queries against all keys. Must only be called where `Way::available` found AVX-512.
-pub fn score_avx512<const R: usize>(queries: &[f32], keys: &[u16], scores: &mut [f32]) {
-    // SAFETY: the caller found the processor's features.
-    unsafe { score_512::<R>(queries, keys, scores) }
-}
+use super::cache::PADDING;
+use super::kernel::{Factors, check};
 
-/// Sums of values weighted by R rows. Must only be called where `Way::available` found AVX-512.
-pub fn mix_avx512<const R: usize>(probabilities: &[f32], values: &[u16], output: &mut [f32]) {
-    // SAFETY: the caller found the processor's features.
-    unsafe { mix_512::<R>(probabilities, values, output) }
-}
-
-/// Scores of R queries against all keys. Must only be called where `Way::available` found AVX2, FMA and F16C.
-pub fn score_avx2<const R: usize>(queries: &[f32], keys: &[u16], scores: &mut [f32]) {
-    // SAFETY: the caller found the processor's features.
-    unsafe { score_256::<R>(queries, keys, scores) }
-}
-
-/// Sums of values weighted by R rows. Must only be called where `Way::available` found AVX2, FMA and F16C.
-pub fn mix_avx2<const R: usize>(probabilities: &[f32], values: &[u16], output: &mut [f32]) {
-    // SAFETY: the caller found the processor's features.
-    unsafe { mix_256::<R>(probabilities, values, output) }
-}
-
-/// Writes both loops for a width of registers: `$lanes` floats.
-///
-/// Both are the same sum in the order that `kernel` explains: for each of eight remainders four chains over every 32nd
-/// product, folded, then the remainders added pairwise.
-macro_rules! loops {
-    ($features:literal, $sum:ident, $score:ident, $mix:ident, $vector:ident, $lanes:literal,
-     $zero:ident, $set:ident, $fma:ident, $add:ident, $half:ident, $store:ident) => {
-        /// Sums of `count` products for R rows. Factors of a row are neighbours and rows `row_stride` apart; numbers are
-        /// `stride` apart.
-        ///
-        /// # Safety
-        /// All factors and numbers must be readable.
-        #[inline]
-        #[target_feature(enable = $features)]
-        unsafe fn $sum<const R: usize>(
+/// Writes the loop for a width of registers, two of which take the numbers of an index for one of `$lanes` sums each, and
+/// for a kind of number.
+macro_rules! accumulate {
+    ($public:ident, $private:ident, $features:literal, $element:ty, $lanes:literal, $load:ident,
+     $load_sums:ident, $store_sums:ident, $set:ident, $fma:ident, $zero:ident) => {
+        /// [`super::kernel::Kernel::accumulate`]. Must only be called where `Way::available` found the features.
+        pub fn $public<const R: usize>(
             count: usize,
-            (factors, row_stride): (*const f32, usize),
-            (numbers, stride): (*const u16, usize),
-        ) -> [$vector; R] {
-            let mut folded = [[$zero(); R]; STRIDE / 4];
-            for (remainder, folded) in folded.iter_mut().enumerate() {
-                let mut chains = [[$zero(); R]; 4];
-                let mut first = remainder;
-                while first < count {
-                    for (chain, sums) in chains.iter_mut().enumerate() {
-                        let index = first + 8 * chain;
-                        if index < count {
-                            // SAFETY: `index` is below `count`, for which the caller vouches.
-                            unsafe {
-                                let number = $half(numbers.add(index * stride));
-                                for (row, sum) in sums.iter_mut().enumerate() {
-                                    *sum = $fma($set(*factors.add(row * row_stride + index)), number, *sum);
-                                }
-                            }
+            factors: Factors,
+            numbers: (&[$element], usize),
+            sums: (&mut [f32], usize),
+        ) {
+            check(R, count, factors, numbers, (sums.0, sums.1));
+            // SAFETY: the caller found the processor's features, and everything read or written lies in its slice.
+            unsafe { $private::<R>(count, factors, numbers, sums) }
+        }
+
+        /// # Safety
+        /// The arguments must have passed [`check`].
+        #[target_feature(enable = $features)]
+        unsafe fn $private<const R: usize>(
+            count: usize,
+            factors: Factors,
+            (numbers, stride): (&[$element], usize),
+            (sums, sums_stride): (&mut [f32], usize),
+        ) {
+            for start in (0..PADDING).step_by(2 * $lanes) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let numbers = numbers.as_ptr().add(start);
+                    let sums = sums.as_mut_ptr().add(start);
+                    let mut own = [[$zero(); 2]; R];
+                    for (row, own) in own.iter_mut().enumerate() {
+                        own[0] = $load_sums(sums.add(row * sums_stride));
+                        own[1] = $load_sums(sums.add(row * sums_stride + $lanes));
+                    }
+                    for index in 0..count {
+                        let low = $load(numbers.add(index * stride));
+                        let high = $load(numbers.add(index * stride + $lanes));
+                        for (row, own) in own.iter_mut().enumerate() {
+                            let factor = $set(*factors.numbers.as_ptr().add(row * factors.stride + index));
+                            own[0] = $fma(factor, low, own[0]);
+                            own[1] = $fma(factor, high, own[1]);
                         }
                     }
-                    first += STRIDE;
-                }
-                for (row, folded) in folded.iter_mut().enumerate() {
-                    *folded = $add($add(chains[0][row], chains[2][row]), $add(chains[1][row], chains[3][row]));
-                }
-            }
-            let mut result = [$zero(); R];
-            for (row, result) in result.iter_mut().enumerate() {
-                let [a, b, c, d] = [0, 1, 2, 3].map(|l| (folded[l][row], folded[l + 4][row]));
-                *result = $add($add($add(a.0, a.1), $add(b.0, b.1)), $add($add(c.0, c.1), $add(d.0, d.1)));
-            }
-            result
-        }
-
-        #[target_feature(enable = $features)]
-        fn $score<const R: usize>(queries: &[f32], keys: &[u16], scores: &mut [f32]) {
-            let length = queries.len() / R;
-            let columns = scores.len() / R;
-            assert!(columns.is_multiple_of(LANES) && keys.len() >= columns * length);
-            for start in (0..columns).step_by($lanes) {
-                let at = start / LANES * LANES * length + start % LANES;
-                // SAFETY: there are `columns * length` keys and R rows of queries and scores, as just checked.
-                unsafe {
-                    let sums = $sum::<R>(length, (queries.as_ptr(), length), (keys.as_ptr().add(at), LANES));
-                    for (row, sum) in sums.iter().enumerate() {
-                        $store(scores.as_mut_ptr().add(row * columns + start), *sum);
-                    }
-                }
-            }
-        }
-
-        #[target_feature(enable = $features)]
-        fn $mix<const R: usize>(probabilities: &[f32], values: &[u16], output: &mut [f32]) {
-            let columns = probabilities.len() / R;
-            let padded = output.len() / R;
-            let positions = values.len() / padded;
-            assert!(padded.is_multiple_of(LANES) && positions <= columns);
-            for start in (0..padded).step_by($lanes) {
-                // SAFETY: there are `positions` rows of values and at least as many probabilities in each of R rows.
-                unsafe {
-                    let values = values.as_ptr().add(start);
-                    let sums = $sum::<R>(positions, (probabilities.as_ptr(), columns), (values, padded));
-                    for (row, sum) in sums.iter().enumerate() {
-                        $store(output.as_mut_ptr().add(row * padded + start), *sum);
+                    for (row, own) in own.iter().enumerate() {
+                        $store_sums(sums.add(row * sums_stride), own[0]);
+                        $store_sums(sums.add(row * sums_stride + $lanes), own[1]);
                     }
                 }
             }
@@ -117,34 +63,46 @@ macro_rules! loops {
     };
 }
 
-loops!(
-    "avx512f",
-    sum_512,
-    score_512,
-    mix_512,
-    __m512,
-    16,
-    _mm512_setzero_ps,
-    _mm512_set1_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps,
-    half_512,
-    _mm512_storeu_ps
-);
-loops!(
-    "avx2,fma,f16c",
-    sum_256,
-    score_256,
-    mix_256,
-    __m256,
-    8,
-    _mm256_setzero_ps,
-    _mm256_set1_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps,
-    half_256,
-    _mm256_storeu_ps
-);
+macro_rules! avx512 {
+    ($public:ident, $private:ident, $element:ty, $load:ident) => {
+        accumulate!(
+            $public,
+            $private,
+            "avx512f",
+            $element,
+            16,
+            $load,
+            _mm512_loadu_ps,
+            _mm512_storeu_ps,
+            _mm512_set1_ps,
+            _mm512_fmadd_ps,
+            _mm512_setzero_ps
+        );
+    };
+}
+
+macro_rules! avx2 {
+    ($public:ident, $private:ident, $element:ty, $load:ident) => {
+        accumulate!(
+            $public,
+            $private,
+            "avx2,fma,f16c",
+            $element,
+            8,
+            $load,
+            _mm256_loadu_ps,
+            _mm256_storeu_ps,
+            _mm256_set1_ps,
+            _mm256_fmadd_ps,
+            _mm256_setzero_ps
+        );
+    };
+}
+
+avx512!(avx512_f16, accumulate_512_f16, f16, halves_512);
+avx512!(avx512_f32, accumulate_512_f32, f32, _mm512_loadu_ps);
+avx2!(avx2_f16, accumulate_256_f16, f16, halves_256);
+avx2!(avx2_f32, accumulate_256_f32, f32, _mm256_loadu_ps);
 
 /// Sixteen f16 as f32.
 ///
@@ -152,7 +110,7 @@ loops!(
 /// The sixteen numbers must be readable.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn half_512(numbers: *const u16) -> __m512 {
+unsafe fn halves_512(numbers: *const f16) -> __m512 {
     // SAFETY: the caller's promise.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(numbers.cast()) })
 }
@@ -163,7 +121,7 @@ unsafe fn half_512(numbers: *const u16) -> __m512 {
 /// The eight numbers must be readable.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn half_256(numbers: *const u16) -> __m256 {
+unsafe fn halves_256(numbers: *const f16) -> __m256 {
     // SAFETY: the caller's promise.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(numbers.cast()) })
 }

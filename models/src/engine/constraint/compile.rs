@@ -46,9 +46,9 @@ pub fn compile(grammar: &Grammar, factory: &ParserFactory) -> Result<Matcher, Mo
     let parse = || factory.create_parser(top);
     let parser = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("grammar".into()).stack_size(STACK);
-        let thread = thread.spawn_scoped(scope, parse).map_err(|error| {
-            ModelError::Compute(format!("no thread for the grammar: {error}"))
-        })?;
+        let thread = thread
+            .spawn_scoped(scope, parse)
+            .map_err(|error| ModelError::Compute(format!("no thread for the grammar: {error}")))?;
         match thread.join() {
             Ok(parser) => parser.map_err(|error| ModelError::Grammar(reason(grammar, &error.to_string()))),
             Err(_) => Err(ModelError::Grammar(reason(grammar, ""))),
@@ -103,6 +103,7 @@ pub fn broken(error: impl Display) -> ModelError {
     let said = error.to_string();
     // Its names for the limits above; what it says of a wrong token begins with capitals.
     let too_much = ["lexer error:", "parser error:", " items; max"].iter().any(|part| said.contains(part));
-    let reason = if too_much { "following it takes too much work: make it simpler" } else { "the text so far cannot go on" };
+    let reason =
+        if too_much { "following it takes too much work: make it simpler" } else { "the text so far cannot go on" };
     ModelError::Grammar(reason.into())
 }

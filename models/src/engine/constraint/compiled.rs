@@ -24,7 +24,9 @@ impl CompiledGrammar {
     pub fn new(grammar: Grammar) -> Result<Self, ModelError> {
         let mut matcher = compile::compile(&grammar, bytes()?.factory())?;
         if matcher.compute_mask().is_err() {
-            return Err(ModelError::Grammar("nothing matches it, or its beginning takes too much work to follow".into()));
+            return Err(ModelError::Grammar(
+                "nothing matches it, or its beginning takes too much work to follow".into(),
+            ));
         }
         Ok(Self { grammar, matcher: Mutex::new(matcher) })
     }

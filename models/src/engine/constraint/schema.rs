@@ -22,13 +22,42 @@ const TYPES: &[&str] = &["null", "boolean", "integer", "number", "string", "arra
 const FORMATS: &[&str] = &["date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"];
 /// Keywords that say something about the schema or its reader, not about values.
 const NOTES: &[&str] = &[
-    "$anchor", "$comment", "$defs", "$id", "$schema", "contentEncoding", "contentMediaType", "default", "definitions",
-    "deprecated", "description", "discriminator", "example", "examples", "id", "readOnly", "title", "writeOnly",
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$id",
+    "$schema",
+    "contentEncoding",
+    "contentMediaType",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "discriminator",
+    "example",
+    "examples",
+    "id",
+    "readOnly",
+    "title",
+    "writeOnly",
 ];
 /// Keywords that JSON Schema knows and a grammar cannot follow.
 const NOT_DONE: &[&str] = &[
-    "$dynamicRef", "$recursiveRef", "contains", "dependencies", "dependentRequired", "dependentSchemas", "else", "if",
-    "maxContains", "minContains", "not", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+    "$dynamicRef",
+    "$recursiveRef",
+    "contains",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "else",
+    "if",
+    "maxContains",
+    "minContains",
+    "not",
+    "propertyNames",
+    "then",
+    "unevaluatedItems",
+    "unevaluatedProperties",
 ];
 
 /// Some tools write that items need not be different.
@@ -233,7 +262,9 @@ impl Walk<'_> {
             },
             (Kind::Names, Value::Array(names)) if names.iter().all(Value::is_string) => Ok(()),
             (Kind::Values, Value::Array(values)) if !values.is_empty() => Ok(()),
-            (Kind::Count, Value::Number(number)) if number.as_u64().is_some_and(|count| count <= LARGEST_COUNT) => Ok(()),
+            (Kind::Count, Value::Number(number)) if number.as_u64().is_some_and(|count| count <= LARGEST_COUNT) => {
+                Ok(())
+            }
             (Kind::Number | Kind::NumberOrFlag, Value::Number(_)) | (Kind::NumberOrFlag, Value::Bool(_)) => Ok(()),
             _ => Err(wrong(place, expected(kind))),
         }
@@ -262,7 +293,11 @@ fn wrong(place: &Place<'_>, what: &str) -> String {
 fn shortened(text: &str) -> String {
     const MOST: usize = 200;
     let characters = text.chars().count();
-    if characters <= MOST { text.to_owned() } else { format!("…{}", text.chars().skip(characters - MOST).collect::<String>()) }
+    if characters <= MOST {
+        text.to_owned()
+    } else {
+        format!("…{}", text.chars().skip(characters - MOST).collect::<String>())
+    }
 }
 
 fn one_of(name: &str, known: &[&str], what: &str, place: &Place<'_>) -> Result<(), String> {
@@ -401,7 +436,9 @@ mod tests {
     #[test]
     fn listed_members_are_all_members_where_nothing_else_is_said() {
         let closed = |schema: Value| prepare(&schema).unwrap();
-        let made = closed(json!({ "properties": { "a": { "properties": {} }, "b": { "additionalProperties": true, "properties": {} } } }));
+        let made = closed(
+            json!({ "properties": { "a": { "properties": {} }, "b": { "additionalProperties": true, "properties": {} } } }),
+        );
         assert_eq!(made["additionalProperties"], json!(false));
         assert_eq!(made["properties"]["a"]["additionalProperties"], json!(false));
         assert_eq!(made["properties"]["b"]["additionalProperties"], json!(true));
@@ -425,7 +462,9 @@ mod tests {
         });
         assert_eq!(prepare(&schema).unwrap()["oneOf"], json!([{ "type": "string" }, { "type": "null" }]));
         // One that leads to itself ends somewhere.
-        assert!(prepare(&json!({ "oneOf": [{ "$ref": "#/$defs/c" }], "$defs": { "c": { "$ref": "#/$defs/c" } } })).is_ok());
+        assert!(
+            prepare(&json!({ "oneOf": [{ "$ref": "#/$defs/c" }], "$defs": { "c": { "$ref": "#/$defs/c" } } })).is_ok()
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ impl Vocabulary {
         let words: Vec<Vec<u8>> = (0..count as u32).map(|token| written(token).to_vec()).collect();
         let bytes: usize = words.iter().map(Vec::len).sum();
         if count == 0 || bytes + count > MOST_BYTES {
-            return Err(format!("{count} tokens of {bytes} bytes together are more than a grammar can be held against"));
+            return Err(format!(
+                "{count} tokens of {bytes} bytes together are more than a grammar can be held against"
+            ));
         }
         let ends: Vec<u32> = (0..count as u32).filter(|token| tokenizer.is_end(*token)).collect();
         let trie = TokTrie::from(&TokRxInfo::new(count as u32, INVALID_TOKEN), &words);

@@ -1,0 +1,193 @@
+//! An embedder: the states of a text's tokens, pooled and normalised as sentence-transformers does (Reimers and Gurevych,
+//! arXiv:1908.10084).
+
+use rayon::prelude::*;
+
+use super::tokens::Tokens;
+use super::{Input, Network, in_batches, invalid};
+use crate::catalog::Pooling;
+use crate::turns::{Turns, Work};
+use crate::weights::ModelFiles;
+use crate::{Embedder, ModelError, Precision};
+
+/// Puts an embedder together.
+///
+/// # Errors
+/// [`ModelError::Invalid`] where network, tokenizer and catalogue do not agree.
+pub fn open(
+    files: &ModelFiles,
+    network: Box<dyn Network>,
+    mut tokens: Tokens,
+    precision: Precision,
+) -> Result<Box<dyn Embedder>, ModelError> {
+    let entry = &files.entry;
+    if Some(network.hidden()) != entry.dimensions {
+        let (own, listed) = (network.hidden(), entry.dimensions.unwrap_or_default());
+        let reason = format!("vectors have {own} dimensions and the catalogue says {listed}");
+        return Err(invalid(files, "config.json", reason));
+    }
+    tokens
+        .reserve(&[&entry.query_prefix, &entry.passage_prefix])
+        .map_err(|reason| invalid(files, "tokenizer.json", reason))?;
+    let pooling = entry.pooling.unwrap_or(Pooling::Mean);
+    let mut identity = format!("{}@{} {pooling} {}", files.name, files.fingerprint, tokens.longest());
+    if precision == Precision::Int8 && !network.is_exact() {
+        identity.push_str(" int8");
+    }
+    if !entry.query_prefix.is_empty() || !entry.passage_prefix.is_empty() {
+        identity.push_str(&format!(" {:?} {:?}", entry.query_prefix, entry.passage_prefix));
+    }
+    Ok(Box::new(TextEmbedder {
+        identity,
+        network,
+        tokens,
+        pooling,
+        query_prefix: entry.query_prefix.clone(),
+        passage_prefix: entry.passage_prefix.clone(),
+        turns: Turns::default(),
+    }))
+}
+
+struct TextEmbedder {
+    identity: String,
+    network: Box<dyn Network>,
+    tokens: Tokens,
+    pooling: Pooling,
+    query_prefix: String,
+    passage_prefix: String,
+    turns: Turns,
+}
+
+impl Embedder for TextEmbedder {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn dimensions(&self) -> usize {
+        self.network.hidden()
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.tokens.free()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.tokens.count(text)
+    }
+
+    fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.embed(Work::Passages, &self.passage_prefix, texts)
+    }
+
+    fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError> {
+        let mut vectors = self.embed(Work::Question, &self.query_prefix, &[text])?;
+        vectors.pop().ok_or_else(|| ModelError::Compute("no vector came back".to_owned()))
+    }
+}
+
+impl TextEmbedder {
+    fn embed(&self, work: Work, prefix: &str, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let inputs: Vec<Input> =
+            texts.par_iter().map(|text| self.tokens.input(prefix, text)).collect::<Result<_, _>>()?;
+        let mut vectors = vec![Vec::new(); inputs.len()];
+        in_batches(self.network.as_ref(), (&self.turns, work), &inputs, |index, states| {
+            vectors[index] = self.pool(states);
+        })?;
+        Ok(vectors)
+    }
+
+    /// One unit vector from the last states of a text's tokens.
+    fn pool(&self, states: &[f32]) -> Vec<f32> {
+        let hidden = self.network.hidden();
+        let mut vector = vec![0.0_f32; hidden];
+        let chosen = match self.pooling {
+            Pooling::Mean => states,
+            Pooling::Cls => &states[..hidden],
+            Pooling::Last => &states[states.len() - hidden..],
+        };
+        for row in chosen.chunks_exact(hidden) {
+            for (sum, x) in vector.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+        // The mean's divisor falls out of the normalisation.
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        for x in &mut vector {
+            *x /= length;
+        }
+        vector
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokens::tests::tokens;
+    use super::*;
+
+    /// A network whose states tell the sum of the tokens up to each, and where the second text begins.
+    struct Sums;
+
+    impl Network for Sums {
+        fn hidden(&self) -> usize {
+            2
+        }
+
+        fn is_exact(&self) -> bool {
+            true
+        }
+
+        fn forward(&self, inputs: &[&Input]) -> Result<Vec<f32>, ModelError> {
+            let mut states = Vec::new();
+            for input in inputs {
+                let mut sum = 0.0;
+                for id in &input.ids {
+                    sum += *id as f32;
+                    states.extend([sum, 1.0]);
+                }
+            }
+            Ok(states)
+        }
+    }
+
+    fn embedder(pooling: Pooling) -> TextEmbedder {
+        let mut tokens = tokens(30);
+        tokens.reserve(&["", "passage: "]).unwrap();
+        TextEmbedder {
+            identity: String::new(),
+            network: Box::new(Sums),
+            tokens,
+            pooling,
+            query_prefix: String::new(),
+            passage_prefix: "passage: ".to_owned(),
+            turns: Turns::default(),
+        }
+    }
+
+    #[test]
+    fn a_text_of_the_most_tokens_is_seen_to_its_end_behind_a_prefix() {
+        let embedder = embedder(Pooling::Mean);
+        assert_eq!(embedder.max_tokens(), 26);
+        let text = |last: &str| "w1 ".repeat(embedder.max_tokens() - 1) + last;
+        let (one, other, longer) = (text("w2"), text("w40"), text("w2 w4"));
+        assert_eq!(embedder.count_tokens(&one), embedder.max_tokens());
+        let vectors = embedder.embed_passages(&[&one, &other, &longer]).unwrap();
+        assert!(vectors[0] != vectors[1], "the last token was cut off");
+        assert_eq!(vectors[0], vectors[2]);
+    }
+
+    #[test]
+    fn vectors_come_in_the_order_of_the_texts_and_are_pooled_as_asked() {
+        let texts: Vec<String> = (0..200).map(|i| "w1 ".repeat(i % 23) + &format!("w{}", i % 40)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let embedder = embedder(Pooling::Mean);
+        let vectors = embedder.embed_passages(&texts).unwrap();
+        for (text, vector) in texts.iter().zip(&vectors) {
+            assert_eq!(embedder.embed_passages(&[text]).unwrap()[0], *vector, "{text}");
+            assert!((vector.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+        let first = self::embedder(Pooling::Cls).embed_query("w7 w8").unwrap();
+        assert!((first[0] / first[1] - 48.0).abs() < 1e-3);
+        let last = self::embedder(Pooling::Last).embed_query("w7 w8").unwrap();
+        assert!((last[0] / last[1] - 112.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,280 @@
+//! Reads safetensors files, straight from a memory map.
+//!
+//! Every length is checked against the file before anything is allocated or read.
+//! Format: <https://github.com/huggingface/safetensors#format>
+#![expect(unsafe_code, reason = "memory-maps the weights")]
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::quantized::GgmlDType;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use serde::Deserialize;
+
+use super::gguf::RawTensor;
+use crate::ModelError;
+
+/// A safetensors file on disk, mapped into memory.
+pub struct SafetensorsFile {
+    name: String,
+    map: Mmap,
+    tensors: HashMap<String, TensorInfo>,
+}
+
+/// A matrix that stays in the file and of which single rows are read.
+pub struct Table {
+    file: Arc<SafetensorsFile>,
+    dtype: GgmlDType,
+    rows: usize,
+    columns: usize,
+    place: Range<usize>,
+}
+
+#[derive(Clone)]
+struct TensorInfo {
+    /// As the file names it.
+    dtype: String,
+    /// Outermost first, so that the last is the length of a row.
+    shape: Vec<usize>,
+    /// In the map.
+    place: Range<usize>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
+}
+
+impl SafetensorsFile {
+    /// Maps a file and reads its header.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`], or [`ModelError::Invalid`] when the file is cut off or contradicts itself.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let io = |source| ModelError::Io { path: path.display().to_string(), source };
+        let file = File::open(path).map_err(io)?;
+        // SAFETY: the map is read-only and private. Weights files are replaced by renaming, never written in place;
+        // whoever truncates one while it is in use gets the signal that any mapped program gets.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
+        match header(&map) {
+            Ok(tensors) => Ok(Self { name, map, tensors }),
+            Err(reason) => Err(ModelError::Invalid { file: name, reason }),
+        }
+    }
+
+    /// The error that says this file cannot be used.
+    pub fn invalid(&self, reason: impl Into<String>) -> ModelError {
+        ModelError::Invalid { file: self.name.clone(), reason: reason.into() }
+    }
+
+    /// Length of the file.
+    pub fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// What its tensors are called, in no order.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is such a tensor.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor as it lies in the file: all dimensions but the last are its rows.
+    ///
+    /// # Errors
+    /// A reason, when it is not there or not of floats.
+    pub fn tensor(&self, name: &str) -> Result<RawTensor<'_>, String> {
+        let info = self.tensors.get(name).ok_or_else(|| format!("it has no tensor `{name}`"))?;
+        let dtype = match info.dtype.as_str() {
+            "F32" => GgmlDType::F32,
+            "F16" => GgmlDType::F16,
+            "BF16" => GgmlDType::BF16,
+            other => return Err(format!("tensor `{name}` is of {other}; known: F32, F16, BF16")),
+        };
+        let columns = info.shape.last().copied().unwrap_or(1);
+        let bytes = &self.map[info.place.clone()];
+        let width: usize = if dtype == GgmlDType::F32 { 4 } else { 2 };
+        if info.shape.iter().try_fold(width, |size, length| size.checked_mul(*length)) != Some(bytes.len()) {
+            return Err(format!("tensor `{name}` has {} bytes, which does not fit to its shape", bytes.len()));
+        }
+        let rows = if columns == 0 { 0 } else { bytes.len() / width / columns };
+        Ok(RawTensor { dtype, rows, columns, bytes })
+    }
+
+    /// A tensor that must be `rows` by `columns`.
+    ///
+    /// # Errors
+    /// As [`SafetensorsFile::tensor`], or that it has another shape.
+    pub fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<RawTensor<'_>, String> {
+        let tensor = self.tensor(name)?;
+        if tensor.rows != rows || tensor.columns != columns {
+            let (found, found_columns) = (tensor.rows, tensor.columns);
+            return Err(format!("tensor `{name}` is {found} by {found_columns} and should be {rows} by {columns}"));
+        }
+        Ok(tensor)
+    }
+
+    /// A small tensor as floats, of which there must be `length`.
+    ///
+    /// # Errors
+    /// As [`SafetensorsFile::matrix`].
+    pub fn floats(&self, name: &str, length: usize) -> Result<Vec<f32>, String> {
+        let tensor = self.tensor(name)?;
+        if tensor.rows * tensor.columns != length {
+            let found = tensor.rows * tensor.columns;
+            return Err(format!("tensor `{name}` has {found} values and should have {length}"));
+        }
+        let mut values = vec![0.0; length];
+        read_floats(tensor.dtype, tensor.bytes, &mut values);
+        Ok(values)
+    }
+
+    /// A matrix whose rows are read one by one.
+    ///
+    /// # Errors
+    /// As [`SafetensorsFile::matrix`].
+    pub fn table(self: &Arc<Self>, name: &str, rows: usize, columns: usize) -> Result<Table, String> {
+        let tensor = self.matrix(name, rows, columns)?;
+        let place = self.tensors[name].place.clone();
+        Ok(Table { file: self.clone(), dtype: tensor.dtype, rows, columns, place })
+    }
+
+    /// Tells the system that what was read will not be needed again soon, so that it does not count as memory in use.
+    pub fn forget(&self) {
+        #[cfg(unix)]
+        // SAFETY: the map is read-only and of a file, so that a page that is read again holds what it held.
+        if let Err(error) = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) } {
+            tracing::debug!(%error, file = self.name, "mapped weights were not forgotten");
+        }
+    }
+}
+
+impl Table {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Writes one row out.
+    ///
+    /// # Panics
+    /// When there is no such row or `output` has another length.
+    pub fn row(&self, row: usize, output: &mut [f32]) {
+        assert!(row < self.rows && output.len() == self.columns, "a row of a table");
+        let bytes = self.place.len() / self.rows;
+        let start = self.place.start + row * bytes;
+        read_floats(self.dtype, &self.file.map[start..start + bytes], output);
+    }
+}
+
+/// Reads the header: where every tensor lies.
+fn header(map: &[u8]) -> Result<HashMap<String, TensorInfo>, String> {
+    let (length, rest) = map.split_first_chunk::<8>().ok_or("it is too short for a safetensors file")?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let text = rest.get(..length).ok_or("its header is cut off, or it is no safetensors file")?;
+    let entries: HashMap<String, serde_json::Value> =
+        serde_json::from_slice(text).map_err(|error| format!("its header is damaged: {error}"))?;
+    let mut tensors = HashMap::with_capacity(entries.len());
+    for (name, value) in entries {
+        if name == "__metadata__" {
+            continue;
+        }
+        let entry: Entry =
+            serde_json::from_value(value).map_err(|error| format!("tensor `{name}` is described wrongly: {error}"))?;
+        let [start, end] = entry.data_offsets;
+        let first = 8 + length;
+        if start > end || end > map.len() - first {
+            return Err(format!("tensor `{name}` lies beyond the end of the file: it is cut off"));
+        }
+        let place = first + start..first + end;
+        tensors.insert(name, TensorInfo { dtype: entry.dtype, shape: entry.shape, place });
+    }
+    Ok(tensors)
+}
+
+/// Floats of one of three widths, as many as there is room for.
+pub fn read_floats(dtype: GgmlDType, bytes: &[u8], output: &mut [f32]) {
+    match dtype {
+        GgmlDType::F16 => {
+            for (output, bytes) in output.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *output = f16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+        GgmlDType::BF16 => {
+            for (output, bytes) in output.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *output = bf16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+        _ => {
+            for (output, bytes) in output.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *output = f32::from_le_bytes(*bytes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Result<SafetensorsFile, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors");
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        std::fs::write(&path, bytes).unwrap();
+        SafetensorsFile::open(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn matrices_vectors_and_rows_are_read() {
+        let header = r#"{"__metadata__":{"format":"pt"},
+            "m":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},
+            "h":{"dtype":"F16","shape":[2],"data_offsets":[16,20]},
+            "b":{"dtype":"BF16","shape":[1,2],"data_offsets":[20,24]},
+            "ids":{"dtype":"I64","shape":[1],"data_offsets":[24,32]}}"#;
+        let mut data = Vec::new();
+        data.extend([1f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).as_flattened());
+        data.extend([0.5f32, -2.0].map(|x| f16::from_f32(x).to_le_bytes()).as_flattened());
+        data.extend([1.5f32, 8.0].map(|x| bf16::from_f32(x).to_le_bytes()).as_flattened());
+        data.extend([0; 8]);
+        let file = Arc::new(file(header, &data).unwrap());
+        assert_eq!(file.matrix("m", 2, 2).unwrap().bytes.len(), 16);
+        assert_eq!(file.floats("h", 2).unwrap(), [0.5, -2.0]);
+        assert_eq!(file.floats("b", 2).unwrap(), [1.5, 8.0]);
+        let mut row = [0.0; 2];
+        file.forget();
+        file.table("m", 2, 2).unwrap().row(1, &mut row);
+        assert_eq!(row, [3.0, 4.0]);
+        assert!(file.has_tensor("ids") && !file.has_tensor("__metadata__"));
+        assert!(file.tensor("ids").unwrap_err().contains("I64"));
+        assert!(file.tensor("none").unwrap_err().contains("`none`"));
+        assert!(file.matrix("m", 4, 1).unwrap_err().contains("should be 4 by 1"));
+        assert!(file.floats("m", 3).unwrap_err().contains("should have 3"));
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let short = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(short.path(), [1, 2, 3]).unwrap();
+        assert!(SafetensorsFile::open(short.path()).is_err());
+        let cut = r#"{"m":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#;
+        assert!(file(cut, &[0; 15]).err().unwrap().contains("cut off"));
+        assert!(file("{", &[]).err().unwrap().contains("damaged"));
+        let backwards = r#"{"m":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#;
+        assert!(file(backwards, &[0; 4]).err().unwrap().contains("`m`"));
+        let shape = r#"{"m":{"dtype":"F32","shape":[18446744073709551615,2],"data_offsets":[0,16]}}"#;
+        assert!(file(shape, &[0; 16]).unwrap().tensor("m").is_err());
+    }
+}
