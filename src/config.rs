@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use intramuros_models::Precision;
 use intramuros_models::engine::EngineOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -47,6 +48,10 @@ pub struct Models {
     pub embedder: String,
     /// Overrides the profile's generator unless empty.
     pub generator: String,
+    /// Overrides the profile's reranker unless empty.
+    pub reranker: String,
+    /// How embedder and reranker compute.
+    pub precision: Precision,
     /// Memory for the generator's keys and values.
     pub kv_mib: usize,
     /// Threads of the generator; 0 for one per processor.
@@ -120,6 +125,10 @@ pub struct Retrieve {
     pub candidates: usize,
     /// Share of the dense score.
     pub dense_weight: f32,
+    /// Whether a reranker puts the best passages in order.
+    pub rerank: bool,
+    /// Passages that it reads.
+    pub rerank_candidates: usize,
 }
 
 /// How answers are made.
@@ -328,6 +337,7 @@ impl Config {
         for (field, value, most) in [
             ("retrieve.limit", self.retrieve.limit, 100),
             ("retrieve.candidates", self.retrieve.candidates, 1000),
+            ("retrieve.rerank_candidates", self.retrieve.rerank_candidates, 1000),
             ("models.kv_mib", self.models.kv_mib, 1 << 20),
             ("answer.max_tokens", self.answer.max_tokens, 100_000),
             ("answer.passage_tokens", self.answer.passage_tokens, 1_000_000),

@@ -6,7 +6,7 @@ use intramuros_models::{ModelError, weights};
 use serde_json::json;
 
 use super::{Session, output};
-use crate::app::{embedder_entry, generator_entry};
+use crate::app::{embedder_entry, generator_entry, reranker_entry};
 use crate::config::{DEFAULTS, StoreKind};
 use crate::doctor::Finding;
 use crate::local::Examine;
@@ -49,7 +49,11 @@ fn models(session: &Session) -> Vec<Finding> {
         Ok(catalog) => catalog,
         Err(error) => return vec![Finding::new("catalogue", Err(error.into()))],
     };
-    let roles = [("embedder", embedder_entry(config, &catalog)), ("generator", generator_entry(config, &catalog))];
+    let mut roles =
+        vec![("embedder", embedder_entry(config, &catalog)), ("generator", generator_entry(config, &catalog))];
+    if let Some(reranker) = reranker_entry(config, &catalog).transpose() {
+        roles.push(("reranker", reranker));
+    }
     let look = |(role, entry): (&str, Result<&Model, ModelError>)| {
         let described = entry.and_then(|entry| {
             let files = weights::locate(&config.models_dir(), entry)?;

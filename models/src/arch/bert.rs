@@ -12,7 +12,7 @@ use super::encoder::{self, invalid, weights};
 use crate::catalog::Pooling;
 use crate::engine::safetensors::SafetensorsFile;
 use crate::weights::ModelFiles;
-use crate::{Embedder, ModelError, Precision, Reranker, device};
+use crate::{Embedder, ModelError, Precision, Reranker};
 
 #[cfg(any(test, feature = "cuda"))]
 mod candle;
@@ -50,12 +50,8 @@ pub(super) struct Family {
     pub head: [&'static str; 2],
 }
 
-const FAMILY: Family = Family {
-    model_type: "bert",
-    prefix: "bert.",
-    first_position: |_| 0,
-    head: ["bert.pooler.dense", "classifier"],
-};
+const FAMILY: Family =
+    Family { model_type: "bert", prefix: "bert.", first_position: |_| 0, head: ["bert.pooler.dense", "classifier"] };
 
 /// Opens a BERT embedder.
 ///
@@ -115,7 +111,7 @@ impl Family {
         let path = files.with_extension("safetensors")?;
         let file = Arc::new(SafetensorsFile::open(&path)?);
         #[cfg(feature = "cuda")]
-        if let device @ candle_core::Device::Cuda(_) = device::device()? {
+        if let device @ candle_core::Device::Cuda(_) = crate::device::device()? {
             let network = candle::Network::open(self, config, &path, &device);
             return Ok((file.clone(), Box::new(network.map_err(|error| file.invalid(error.to_string()))?)));
         }
@@ -128,7 +124,8 @@ impl Family {
     fn head(&self, file: &SafetensorsFile, hidden: usize) -> Result<Head, String> {
         let [dense, output] = self.head;
         let labels = file.tensor(&format!("{output}.weight"))?.rows;
-        let linear = |name: &str, rows| weights::linear(file, &[(&format!("{name}.weight"), rows)], hidden, Precision::F32);
+        let linear =
+            |name: &str, rows| weights::linear(file, &[(&format!("{name}.weight"), rows)], hidden, Precision::F32);
         Ok(Head {
             pooling: Pooling::Cls,
             dense: linear(dense, hidden)?,

@@ -8,6 +8,7 @@ use crate::{Embedder, ModelError, Precision, Reranker};
 pub mod bert;
 mod encoder;
 pub mod llama;
+pub mod modernbert;
 pub mod xlm_roberta;
 
 /// Brings an embedder's files to life.
@@ -17,12 +18,18 @@ pub type OpenEmbedder = fn(&ModelFiles, Precision) -> Result<Box<dyn Embedder>, 
 pub type OpenReranker = fn(&ModelFiles, Precision) -> Result<Box<dyn Reranker>, ModelError>;
 
 /// Embedders by the name of their architecture in the catalogue.
-pub const EMBEDDERS: &[(&str, OpenEmbedder)] =
-    &[("bert", bert::open_embedder), ("xlm-roberta", xlm_roberta::open_embedder)];
+pub const EMBEDDERS: &[(&str, OpenEmbedder)] = &[
+    ("bert", bert::open_embedder),
+    ("xlm-roberta", xlm_roberta::open_embedder),
+    ("modernbert", modernbert::open_embedder),
+];
 
 /// Rerankers by the name of their architecture in the catalogue.
-pub const RERANKERS: &[(&str, OpenReranker)] =
-    &[("bert", bert::open_reranker), ("xlm-roberta", xlm_roberta::open_reranker)];
+pub const RERANKERS: &[(&str, OpenReranker)] = &[
+    ("bert", bert::open_reranker),
+    ("xlm-roberta", xlm_roberta::open_reranker),
+    ("modernbert", modernbert::open_reranker),
+];
 
 /// Architectures of generators in the catalogue, read from GGUF by [`llama`].
 pub const GENERATORS: &[&str] = &["llama"];

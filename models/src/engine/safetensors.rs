@@ -93,7 +93,7 @@ impl SafetensorsFile {
         };
         let columns = info.shape.last().copied().unwrap_or(1);
         let bytes = &self.map[info.place.clone()];
-        let width = if dtype == GgmlDType::F32 { 4 } else { 2 };
+        let width: usize = if dtype == GgmlDType::F32 { 4 } else { 2 };
         if info.shape.iter().try_fold(width, |size, length| size.checked_mul(*length)) != Some(bytes.len()) {
             return Err(format!("tensor `{name}` has {} bytes, which does not fit to its shape", bytes.len()));
         }

@@ -188,7 +188,9 @@ impl Network {
         }
         let (words, positions, kinds) = (self.words.rows(), self.positions.len() / hidden, self.types.len() / hidden);
         if places.iter().any(|(id, place, kind)| *id >= words || *place >= positions || *kind >= kinds) {
-            return Err(ModelError::Compute("an input does not fit to the network's vocabulary and positions".to_owned()));
+            return Err(ModelError::Compute(
+                "an input does not fit to the network's vocabulary and positions".to_owned(),
+            ));
         }
         for_rows(&self.team, states, hidden, |index, row| {
             let (id, place, kind) = places[index];

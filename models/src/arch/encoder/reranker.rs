@@ -52,7 +52,11 @@ pub fn open(
     precision: Precision,
 ) -> Result<Box<dyn Reranker>, ModelError> {
     let Some(room) = tokens.free_of_two() else {
-        return Err(invalid(files, "tokenizer.json", "it leaves no room for a question and a passage, or knows no pairs"));
+        return Err(invalid(
+            files,
+            "tokenizer.json",
+            "it leaves no room for a question and a passage, or knows no pairs",
+        ));
     };
     if !matches!(head.output_bias.len(), 1 | 2) || head.output.rows() != head.output_bias.len() {
         let reason = format!("its classifier has {} labels; 1 or 2 make a reranker", head.output.rows());

@@ -70,12 +70,12 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_within_half_a_step() {
-        let values: Vec<f32> = (0..128).map(|i| ((i * 37 % 128) as f32 - 61.0) * if i < 64 { 0.01 } else { 2.0 }).collect();
+        let values: Vec<f32> =
+            (0..128).map(|i| ((i * 37 % 128) as f32 - 61.0) * if i < 64 { 0.01 } else { 2.0 }).collect();
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         let tensor = RawTensor { dtype: GgmlDType::F32, rows: 2, columns: 64, bytes: &bytes };
         let coded = quantise(&tensor);
-        let linear =
-            Linear::new(&[RawTensor { dtype: GgmlDType::Q8_0, rows: 2, columns: 64, bytes: &coded }]).unwrap();
+        let linear = Linear::new(&[RawTensor { dtype: GgmlDType::Q8_0, rows: 2, columns: 64, bytes: &coded }]).unwrap();
         for (index, row) in values.chunks_exact(64).enumerate() {
             let mut decoded = vec![0.0; 64];
             linear.row(index, &mut decoded).unwrap();

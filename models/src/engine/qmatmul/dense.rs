@@ -222,7 +222,7 @@ impl Dense {
     }
 
     /// Multiplies rows of `input` with the weights.
-    pub fn multiply(&self, team: &Team, input: &[f32], place: &Place) {
+    pub(super) fn multiply(&self, team: &Team, input: &[f32], place: &Place) {
         if self.columns == 0 || input.is_empty() {
             return;
         }

@@ -10,7 +10,7 @@
 //! Other codings run through candle. A coding gets kernels of its own by a line in [`packed::Coding`] and its kernels.
 
 mod activations;
-mod dense;
+pub mod dense;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -19,8 +19,6 @@ use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
-
-pub use self::dense::{GROUP as DENSE_GROUP, Groups, multiply_groups};
 
 use self::activations::Quantised;
 use self::dense::Dense;
