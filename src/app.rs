@@ -250,6 +250,17 @@ impl App {
         listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
     ) -> Result<Answer, AppError> {
         let generator = if ask.mode == AnswerMode::Generate { Some(self.generator()?) } else { None };
+        self.ask_with(generator, caller, ask, listener)
+    }
+
+    /// [`App::ask`] with a generator of the caller's choice.
+    pub fn ask_with(
+        &self,
+        generator: Option<&dyn Generator>,
+        caller: &Caller,
+        ask: &Ask,
+        listener: &mut dyn FnMut(AnswerEvent<'_>) -> bool,
+    ) -> Result<Answer, AppError> {
         let page_at = |chunk: &StoredChunk, offset: usize| self.page_at(caller, chunk, offset);
         let text_of = |chunk: &StoredChunk, range: Range<usize>| {
             let part = self.wait(self.state.document_part(caller, chunk.document_id, range)).ok().flatten();

@@ -50,7 +50,7 @@ pub struct Models {
     pub generator: String,
     /// Overrides the profile's reranker unless empty.
     pub reranker: String,
-    /// How embedder and reranker compute.
+    /// How the weights of embedder and reranker are multiplied.
     pub precision: Precision,
     /// Memory for the generator's keys and values.
     pub kv_mib: usize,

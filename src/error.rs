@@ -185,7 +185,7 @@ impl From<ModelError> for ApiError {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Busy { .. } => Self::Busy { retry_after_s: 5 },
-            ModelError::PromptTooLong { .. } => Self::Invalid(error.to_string()),
+            ModelError::PromptTooLong { .. } | ModelError::Grammar(_) => Self::Invalid(error.to_string()),
             ModelError::NotInstalled { .. } => {
                 Self::Unavailable { message: "a model is not installed on the server", cause: error.into() }
             }
@@ -206,7 +206,7 @@ impl From<RetrieveError> for ApiError {
 impl From<AnswerError> for ApiError {
     fn from(error: AnswerError) -> Self {
         match error {
-            AnswerError::EmptyQuestion => Self::Invalid(error.to_string()),
+            AnswerError::EmptyQuestion | AnswerError::FormOfQuotes => Self::Invalid(error.to_string()),
             // Who asks over HTTP has no settings to change.
             AnswerError::LongQuestion { characters, most } => Self::Invalid(format!(
                 "the question has {characters} characters and may have {most}: ask a shorter one"

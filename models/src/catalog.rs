@@ -48,7 +48,7 @@ pub struct Model {
     pub name: String,
     /// What it does.
     pub role: ModelRole,
-    /// A name of [`arch::EMBEDDERS`], [`arch::RERANKERS`] or [`arch::GENERATORS`].
+    /// A name of [`arch::EMBEDDERS`], [`arch::RERANKERS`] or [`arch::DECODERS`].
     pub architecture: String,
     /// What it is, in a few words.
     pub summary: String,
@@ -111,6 +111,8 @@ pub enum Pooling {
     Mean,
     /// The first token's.
     Cls,
+    /// The last token's.
+    Last,
 }
 
 impl std::fmt::Display for Pooling {
@@ -118,6 +120,7 @@ impl std::fmt::Display for Pooling {
         f.write_str(match self {
             Self::Mean => "mean",
             Self::Cls => "cls",
+            Self::Last => "last",
         })
     }
 }
@@ -264,7 +267,7 @@ impl Model {
         let known: Vec<&str> = match self.role {
             ModelRole::Embedder => arch::EMBEDDERS.iter().map(|(name, _)| *name).collect(),
             ModelRole::Reranker => arch::RERANKERS.iter().map(|(name, _)| *name).collect(),
-            ModelRole::Generator => arch::GENERATORS.to_vec(),
+            ModelRole::Generator => arch::generators(),
         };
         if !known.contains(&self.architecture.as_str()) {
             let (role, known) = (self.role, known.join(", "));

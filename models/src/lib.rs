@@ -13,13 +13,17 @@ pub mod arch;
 pub mod catalog;
 pub mod device;
 pub mod engine;
+pub mod memory;
 mod turns;
 pub mod weights;
+
+pub use engine::CompiledGrammar;
 
 /// Brings an installed embedder to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder.
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
 pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Embedder>, ModelError> {
     open_of("embedder", arch::EMBEDDERS, files)?(files, precision)
 }
@@ -27,7 +31,7 @@ pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Resul
 /// Brings an installed reranker to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no reranker.
+/// As [`open_embedder`].
 pub fn open_reranker(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Reranker>, ModelError> {
     open_of("reranker", arch::RERANKERS, files)?(files, precision)
 }
@@ -36,7 +40,10 @@ pub fn open_reranker(files: &weights::ModelFiles, precision: Precision) -> Resul
 fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles) -> Result<F, ModelError> {
     let architecture = files.entry.architecture.as_str();
     match table.iter().find(|(name, _)| *name == architecture) {
-        Some((_, open)) => Ok(*open),
+        Some((_, open)) => {
+            memory::check(&files.name, &memory::Need::of_files(files, 0)?, memory::available())?;
+            Ok(*open)
+        }
         None => {
             let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
             let reason = format!("architecture `{architecture}` is no {kind}; known: {}", known.join(", "));
@@ -48,18 +55,26 @@ fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles
 /// Brings an installed generator to life; its files come from [`weights::locate`].
 ///
 /// # Errors
-/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator.
+/// [`ModelError::Invalid`] when the files cannot be understood or the model is no generator, [`ModelError::TooLarge`]
+/// when it does not fit into the memory that is left.
 pub fn open_generator(
     files: &weights::ModelFiles,
     options: &engine::EngineOptions,
 ) -> Result<Box<dyn Generator>, ModelError> {
     let architecture = files.entry.architecture.as_str();
-    if !arch::GENERATORS.contains(&architecture) {
-        let known = arch::GENERATORS.join(", ");
+    let known = arch::generators();
+    if !known.contains(&architecture) {
+        let known = known.join(", ");
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }
-    let path = files.with_extension("gguf")?;
+    let need = memory::Need::of_files(files, options.kv_bytes as u64)?;
+    memory::check(&files.name, &need, memory::available())?;
+    // A GGUF file, or else a folder of the hub.
+    let path = files.with_extension("gguf").or_else(|error| match files.with_extension("safetensors") {
+        Ok(_) => Ok(files.directory.clone()),
+        Err(_) => Err(error),
+    })?;
     Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
 }
 
@@ -114,6 +129,9 @@ pub trait Generator: Send + Sync {
     /// The messages in the model's own chat template, ready for the model to write the assistant's turn.
     fn render(&self, messages: &[Message]) -> Result<String, ModelError>;
     /// Starts writing. Dropping the stream stops the work at the next token.
+    ///
+    /// # Errors
+    /// [`ModelError::PromptTooLong`], [`ModelError::Busy`], [`ModelError::Grammar`] when the request's cannot be followed.
     fn generate(&self, request: GenerateRequest) -> Result<TokenStream, ModelError>;
 }
 
@@ -165,8 +183,10 @@ pub struct GenerateRequest {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Texts that end the answer; they are not part of it.
+    /// Texts that end the answer; they are not part of it. None together with a grammar.
     pub stop: Vec<String>,
+    /// What the answer must be. It then ends with [`Finish::Stop`] as a whole match, or with [`Finish::Length`] before.
+    pub grammar: Option<Grammar>,
     /// Whose prompts this one may share its computed beginning with: requests of equal scopes only. Whoever may not read the
     /// same documents must have another scope. Without one, nothing is taken from others or left to them.
     pub scope: Option<String>,
@@ -182,10 +202,22 @@ impl GenerateRequest {
             max_tokens,
             sampling: Sampling::Greedy,
             stop: Vec::new(),
+            grammar: None,
             scope: None,
             speculate: true,
         }
     }
+}
+
+/// What a text must be, to the last character.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grammar {
+    /// A JSON value that is valid against this schema.
+    JsonSchema(serde_json::Value),
+    /// Any JSON object.
+    JsonObject,
+    /// A match of this regular expression from its beginning to its end.
+    Regex(String),
 }
 
 /// What a [`TokenStream`] yields.
@@ -356,6 +388,20 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Loading it would take more memory than there is.
+    #[error(
+        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, set `models.kv_mib` lower, or choose a smaller model"
+    )]
+    TooLarge {
+        /// Model name.
+        name: String,
+        /// MiB in all.
+        need: u64,
+        /// What for.
+        parts: String,
+        /// MiB.
+        available: u64,
+    },
     /// The memory set aside for keys and values is too small.
     #[error(
         "{bytes} bytes for keys and values are too few, the model needs {needed} at least: set `models.kv_mib` higher"
@@ -393,6 +439,9 @@ pub enum ModelError {
     /// The chat template failed.
     #[error("the model's chat template cannot be used: {0}")]
     Template(String),
+    /// A grammar cannot be followed.
+    #[error("the form of the answer cannot be followed: {0}")]
+    Grammar(String),
     /// The computation failed.
     #[error("the model failed while computing: {0}")]
     Compute(String),

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ModelError;
-use crate::catalog::Model;
+use crate::catalog::{Model, ModelFile, ModelRole};
+use crate::engine::gguf::GgufFile;
 
 /// Name of the manifest in a model's directory.
 pub const MANIFEST: &str = "manifest.json";
@@ -58,6 +59,35 @@ pub struct ManifestFile {
 }
 
 impl ModelFiles {
+    /// A generator's GGUF file that is not installed: nothing verifies it, so it is for measuring only.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] when it cannot be read, [`ModelError::Invalid`] when it is no GGUF file.
+    pub fn of_gguf(path: &Path) -> Result<Self, ModelError> {
+        let file = GgufFile::open(path)?;
+        let architecture = file.content()?.text("general.architecture").unwrap_or_default().to_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let entry = Model {
+            name: name.clone(),
+            role: ModelRole::Generator,
+            architecture,
+            summary: String::new(),
+            languages: Vec::new(),
+            language_note: String::new(),
+            licence: String::new(),
+            memory_mib: 0,
+            dimensions: None,
+            max_tokens: 0,
+            pooling: None,
+            query_prefix: String::new(),
+            passage_prefix: String::new(),
+            files: vec![ModelFile { name: name.clone(), bytes: None, sha256: None }],
+            sources: Vec::new(),
+        };
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { name, directory, entry, fingerprint: "unverified".to_owned() })
+    }
+
     /// Where a file of the model lies.
     pub fn path(&self, file: &str) -> PathBuf {
         self.directory.join(file)
@@ -269,7 +299,7 @@ fn io(path: &Path, source: std::io::Error) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Catalog, ModelFile};
+    use crate::catalog::Catalog;
 
     fn two_files() -> Model {
         let mut entry = Catalog::load(None).unwrap().model("all-MiniLM-L6-v2").unwrap().clone();

@@ -1,10 +1,13 @@
 //! The generator through its front door: against llama.cpp on the starter model, and on a tiny model made here.
 
+mod structured;
 mod tiny;
 
 use std::path::{Path, PathBuf};
 
 use intramuros_models::engine::{EngineOptions, Llama};
+use intramuros_models::memory::Need;
+use intramuros_models::weights::ModelFiles;
 use intramuros_models::{Event, Finish, GenerateRequest, Generator, Message, ModelError, Role, Sampling, Summary};
 use serde::Deserialize;
 
@@ -238,6 +241,20 @@ fn other_architectures_and_codings_are_named() {
     }
 }
 
+#[test]
+fn what_a_file_needs_is_known_before_it_is_loaded() {
+    let model = TinyModel::new();
+    let need = Need::of_files(&ModelFiles::of_gguf(model.path()).unwrap(), 7 << 20).unwrap();
+    let file_bytes = std::fs::metadata(model.path()).unwrap().len();
+    assert!((file_bytes / 2..file_bytes).contains(&need.weights), "{need:?} of {file_bytes}");
+    assert_eq!(need.kv, 7 << 20);
+    assert!(need.from_files && need.working < 64 << 20, "{need:?}");
+
+    let lost = TinyModel::with(|metadata| drop(metadata.remove("llama.feed_forward_length")));
+    let error = Need::of_files(&ModelFiles::of_gguf(lost.path()).unwrap(), 0).unwrap_err().to_string();
+    assert!(error.contains("tiny.gguf") && error.contains("feed_forward_length"), "{error}");
+}
+
 /// A prompt that repeats itself, as answers from passages do.
 fn repetitive(model_words: usize) -> String {
     (0..200).map(|i| TinyModel::WORDS[(i % 17 * 5 + i / 60) % model_words]).collect()
@@ -264,7 +281,7 @@ fn guessing_ahead_changes_no_token() {
             accepted += quick.accepted_tokens;
         }
     }
-    assert!(accepted > 100, "only {accepted} guesses were right: the test shows nothing");
+    assert!(accepted > 20, "only {accepted} guesses were right: the test shows nothing");
 }
 
 #[test]

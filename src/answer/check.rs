@@ -45,6 +45,8 @@ pub struct Support {
     pub range: Range<usize>,
     /// Share of the sentence's words found there.
     pub overlap: f32,
+    /// Words that it shares with what was asked for; decides between places that say the same.
+    pub shared: usize,
 }
 
 /// Why a sentence was taken out.
@@ -61,6 +63,15 @@ pub enum Unsupported {
     Number,
     /// Words in quotation marks do not stand there to the letter.
     Quote,
+    /// A yes or no, or a word that the form prescribes: nothing in it can be looked for in a passage.
+    Unchecked,
+}
+
+impl Unsupported {
+    /// Whether it was looked for and did not stand there.
+    pub fn is_wrong(self) -> bool {
+        self != Self::Unchecked
+    }
 }
 
 /// A sentence of an answer.
@@ -132,14 +143,28 @@ impl Claim {
         fold(&self.sentence) == fold(&other.sentence)
     }
 
+    /// Whether it has nothing that could be looked for: no number, name or word that matters.
+    pub fn is_blank(&self) -> bool {
+        let size = |language| Part::read(&self.sentence, Some(language)).size();
+        size(Language::English).min(size(Language::Spanish)) == 0
+    }
+
     /// The best support in a chunk, else the reason that came closest.
     pub fn support(&self, chunk: &StoredChunk) -> Result<Support, Unsupported> {
+        self.support_near(chunk, "")
+    }
+
+    /// The same; of places that support it alike, the one that shares most words with `asked`.
+    pub fn support_near(&self, chunk: &StoredChunk, asked: &str) -> Result<Support, Unsupported> {
         let passage = Passage::read(chunk);
+        let asked = terms(asked, passage.language);
         let whole = Part::read(&self.sentence, passage.language);
         let mut best: Result<Support, Unsupported> = Err(Unsupported::Words);
         for (at, piece) in passage.pieces.iter().enumerate() {
-            let outcome =
-                fits(&whole, &passage, at).and_then(|overlap| self.quoting(chunk, piece.span.shown(), overlap));
+            let shared = || passage.shared(at, &asked);
+            let outcome = fits(&whole, &passage, at)
+                .and_then(|overlap| self.quoting(chunk, piece.span.shown(), overlap))
+                .map(|support| Support { shared: shared(), ..support });
             best = better(best, outcome);
         }
         match best {
@@ -189,7 +214,7 @@ impl Claim {
                 return Err(Unsupported::Quote);
             }
         }
-        Ok(Support { range, overlap })
+        Ok(Support { range, overlap, shared: 0 })
     }
 }
 
@@ -238,9 +263,10 @@ fn denies_the_same(claim: &Said, support: &Said) -> bool {
     (own > 0) == (other > 0) && own <= other && agrees(claim, support) && agrees(support, claim)
 }
 
-fn better(best: Result<Support, Unsupported>, new: Result<Support, Unsupported>) -> Result<Support, Unsupported> {
+/// The better of two outcomes, the first one where they are alike.
+pub fn better(best: Result<Support, Unsupported>, new: Result<Support, Unsupported>) -> Result<Support, Unsupported> {
     match (&best, &new) {
-        (Ok(old), Ok(support)) if support.overlap > old.overlap => new,
+        (Ok(old), Ok(support)) if (support.overlap, support.shared) > (old.overlap, old.shared) => new,
         (Err(_), Ok(_)) => new,
         // A later check reached is a nearer miss, and the more telling reason.
         (Err(old), Err(reason)) if reason > old => new,

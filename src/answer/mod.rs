@@ -2,29 +2,38 @@
 //!
 //! The way: retrieve inside the caller's rights → abstain if nothing is near → fit passages into the budget, neighbours joined → let the
 //! model write → check each sentence as it is finished → cite what holds, take out what does not → fall back to exact
-//! quotes if nothing is left. Whoever listens to the stream hears checked sentences only.
+//! quotes if nothing is left. Whoever listens to the stream hears checked sentences only. An answer in a given form (JSON, say)
+//! is checked value by value when it is whole; it has no quotes to fall back to, so that there may be none.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{ContentHash, DocumentId, Language};
 use intramuros_ingest::sentence;
-use intramuros_models::{Embedder, Event, GenerateRequest, Generator, ModelError, Sampling, Waited};
+use intramuros_models::{
+    CompiledGrammar, Embedder, Event, Finish, GenerateRequest, Generator, ModelError, Sampling, Waited,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod check;
 mod cite;
 mod facts;
+mod form;
 mod join;
+mod json;
 mod number_words;
 mod passage;
 mod prompt;
 mod quotes;
+mod values;
 
 pub use check::Unsupported;
 pub use cite::Citation;
+pub use form::Supported;
+use form::{Asked, Refusal};
 pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};
 
@@ -46,19 +55,29 @@ pub struct Ask {
     pub seed: Option<u64>,
     /// A shorter answer than the configuration allows, in tokens.
     pub max_tokens: Option<usize>,
+    /// What the answer must be; sentences if nothing is said. Only for the mode `generate`.
+    pub form: Option<Arc<CompiledGrammar>>,
 }
 
 /// An answer, as `ask --json` and the API return it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
-    /// The text, each sentence followed by its citations `[n]`.
+    /// The text, each sentence followed by its citations `[n]`. In a given form, that alone; where there is no such answer,
+    /// a sentence that says so, and `abstained` or `cut_off` is true.
     pub answer: String,
-    /// Nothing in the caller's documents was near enough.
+    /// Nothing in the caller's documents was near enough, or none of an answer in a given form stands in them.
     pub abstained: bool,
     /// What the text rests on.
     pub citations: Vec<Citation>,
-    /// Sentences of the model that were taken out, with the reason.
+    /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values that no
+    /// passage supports: taken out where the form allows it, else still there.
     pub unsupported: Vec<Removed>,
+    /// Of an answer in a given form, the values that passages support.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supported: Vec<Supported>,
+    /// An answer in a given form was not whole when its tokens were used up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
     /// Passages that were found and had no room.
     pub left_out: Vec<LeftOut>,
     /// The generator; `null` where none was used.
@@ -78,13 +97,28 @@ pub struct Answer {
     pub provenance: Provenance,
 }
 
-/// A sentence that was taken out.
+impl Answer {
+    /// Whether it was asked for in a given form.
+    fn is_formed(&self) -> bool {
+        self.provenance.form_sha256.is_some()
+    }
+
+    /// Whether the text says why there is no answer in the form asked for.
+    pub fn is_refusal(&self) -> bool {
+        self.is_formed() && (self.abstained || self.cut_off)
+    }
+}
+
+/// A sentence, or a value of an answer in a given form, that no passage supports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Removed {
     /// As the model wrote it.
     pub sentence: String,
     /// What did not hold.
     pub reason: Unsupported,
+    /// Of a value, where it is in the answer: a JSON pointer. Of one that is gone, where the model had put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// Tokens of a generation.
@@ -123,6 +157,10 @@ pub struct Provenance {
     pub passages: Vec<PassageHash>,
     /// Of the random generator; `null` for greedy.
     pub seed: Option<u64>,
+    /// SHA-256 of the schema or expression that the answer was to follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub form_sha256: Option<ContentHash>,
 }
 
 /// Pins a passage.
@@ -142,8 +180,11 @@ pub struct PassageHash {
 
 /// What a listener hears while an answer is made.
 pub enum AnswerEvent<'a> {
-    /// A checked sentence or quote with its marks, a separating blank in front where one is due.
+    /// A checked sentence or quote with its marks, a separating blank in front where one is due; a checked answer in a
+    /// given form as a whole.
     Text(&'a str),
+    /// Why there is no answer in the form asked for.
+    Refusal(&'a str),
     /// A citation, before the text that refers to it.
     Citation(&'a Citation),
     /// Nothing yet: the model is computing. Comes several times a second, so that whoever is gone is noticed.
@@ -166,6 +207,9 @@ pub enum AnswerError {
         /// From the configuration.
         most: usize,
     },
+    /// Quotes have a form of their own.
+    #[error("exact quotes have no other form: ask in mode `generate` (over `/v1` the model `intramuros`) for one")]
+    FormOfQuotes,
     /// The mode needs a generator and none is loaded.
     #[error("mode `generate` needs a generator and none is loaded: use mode `extract`")]
     NoGenerator,
@@ -220,8 +264,12 @@ impl Answerer<'_> {
     ) -> Result<Answer, AnswerError> {
         let started = Instant::now();
         validate(&ask.question, self.settings)?;
+        if ask.form.is_some() && ask.mode == AnswerMode::Extract {
+            return Err(AnswerError::FormOfQuotes);
+        }
         let retrieved = self.retriever.search(caller, &ask.question, self.retriever.settings.limit)?;
         let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
+        draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
         if !self.is_relevant(&retrieved.found) {
             draft.abstain(retrieved.language);
@@ -229,11 +277,14 @@ impl Answerer<'_> {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
                 (AnswerMode::Generate, Some(generator)) => {
-                    let prompt = self.prompt(generator, caller, &ask.question, &retrieved)?;
+                    let prompt = self.prompt(generator, caller, ask, &retrieved)?;
                     if prompt.passages.is_empty() {
                         // Without a passage the model could only invent.
                         draft.answer.left_out = prompt.left_out;
-                        draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?;
+                        match ask.form {
+                            None => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
+                            Some(_) => draft.refuse(Refusal::Unsupported),
+                        }
                     } else {
                         self.generate(generator, (prompt, caller.scope()), ask, &retrieved, &mut draft)?;
                     }
@@ -257,7 +308,7 @@ impl Answerer<'_> {
         &self,
         generator: &dyn Generator,
         caller: &Caller,
-        question: &str,
+        ask: &Ask,
         retrieved: &Retrieved,
     ) -> Result<Prompt, AnswerError> {
         let seconds = self.settings.first_token_ms as f32 / 1000.0;
@@ -271,7 +322,8 @@ impl Answerer<'_> {
             Ok(chunks.into_iter().next())
         };
         let material = Material {
-            question,
+            question: &ask.question,
+            form: ask.form.as_ref().map(|form| form.grammar()),
             language: retrieved.language,
             found: &retrieved.found,
             chunk_at: &chunk_at,
@@ -302,45 +354,34 @@ impl Answerer<'_> {
         };
         let max_tokens =
             ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
-        let prompt_tokens = generator.count_tokens(&prompt.text);
-        let request = GenerateRequest { sampling, scope: Some(scope), ..GenerateRequest::new(prompt.text, max_tokens) };
-        draft.answer.usage.prompt_tokens = prompt_tokens;
-        let mut pending = String::new();
-        let mut events = generator.generate(request)?;
-        loop {
-            let event = match events.wait(LOOK_EVERY) {
-                Waited::Event(event) => event?,
-                Waited::End => break,
-                Waited::Nothing if draft.is_heard() => continue,
-                Waited::Nothing => break,
-            };
-            match event {
-                Event::Text(text) => {
-                    // Corrected by the summary, unless the work is stopped before it comes.
-                    draft.answer.usage.completion_tokens += generator.count_tokens(&text);
-                    pending.push_str(&text);
-                    let finished = finished_sentences(&pending);
-                    for range in finished.clone() {
-                        draft.take_sentence(&pending[range], &prompt.passages);
-                    }
-                    if let Some(last) = finished.last() {
-                        pending.drain(..last.end);
-                    }
-                    if !draft.listening || draft.repeated {
-                        break;
-                    }
+        let grammar = ask.form.as_ref().map(|form| form.grammar().clone());
+        draft.answer.usage.prompt_tokens = generator.count_tokens(&prompt.text);
+        let request =
+            GenerateRequest { sampling, grammar, scope: Some(scope), ..GenerateRequest::new(prompt.text, max_tokens) };
+        if let Some(form) = &ask.form {
+            let mut written = String::new();
+            let finish = write(generator, request, draft, &mut |_, text| written.push_str(text))?;
+            match finish {
+                Some(Finish::Stop) => {
+                    let asked = Asked { question: &ask.question, form, passages: &prompt.passages };
+                    draft.take_form(&written, &asked);
                 }
-                Event::Done(summary) => {
-                    draft.answer.usage = Usage {
-                        prompt_tokens: summary.prompt_tokens,
-                        cached_tokens: summary.cached_tokens,
-                        completion_tokens: summary.completion_tokens,
-                    };
-                    draft.answer.timings_ms.prefill = summary.prefill_ms;
-                    draft.answer.timings_ms.decode = summary.decode_ms;
-                }
+                Some(Finish::Length) => draft.refuse(Refusal::CutOff(max_tokens)),
+                None => {}
             }
+            return Ok(());
         }
+        let mut pending = String::new();
+        write(generator, request, draft, &mut |draft, text| {
+            pending.push_str(text);
+            let finished = finished_sentences(&pending);
+            for range in finished.clone() {
+                draft.take_sentence(&pending[range], &prompt.passages);
+            }
+            if let Some(last) = finished.last() {
+                pending.drain(..last.end);
+            }
+        })?;
         for range in sentence::sentences(&pending) {
             draft.take_sentence(&pending[range], &prompt.passages);
         }
@@ -349,6 +390,44 @@ impl Answerer<'_> {
             draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?;
         }
         Ok(())
+    }
+}
+
+/// Lets the model write and hands on each piece; how it ended, or nothing when nobody listens or it repeats itself.
+fn write(
+    generator: &dyn Generator,
+    request: GenerateRequest,
+    draft: &mut Draft<'_>,
+    take: &mut dyn FnMut(&mut Draft<'_>, &str),
+) -> Result<Option<Finish>, AnswerError> {
+    let mut events = generator.generate(request)?;
+    loop {
+        let event = match events.wait(LOOK_EVERY) {
+            Waited::Event(event) => event?,
+            Waited::End => return Ok(None),
+            Waited::Nothing if draft.is_heard() => continue,
+            Waited::Nothing => return Ok(None),
+        };
+        match event {
+            Event::Text(text) => {
+                // Corrected by the summary, unless the work is stopped before it comes.
+                draft.answer.usage.completion_tokens += generator.count_tokens(&text);
+                take(draft, &text);
+                if !draft.listening || draft.repeated {
+                    return Ok(None);
+                }
+            }
+            Event::Done(summary) => {
+                draft.answer.usage = Usage {
+                    prompt_tokens: summary.prompt_tokens,
+                    cached_tokens: summary.cached_tokens,
+                    completion_tokens: summary.completion_tokens,
+                };
+                draft.answer.timings_ms.prefill = summary.prefill_ms;
+                draft.answer.timings_ms.decode = summary.decode_ms;
+                return Ok(Some(summary.finish));
+            }
+        }
     }
 }
 
@@ -382,6 +461,8 @@ impl<'a> Draft<'a> {
             abstained: false,
             citations: Vec::new(),
             unsupported: Vec::new(),
+            supported: Vec::new(),
+            cut_off: false,
             left_out: Vec::new(),
             model: None,
             usage: Usage::default(),
@@ -402,10 +483,11 @@ impl<'a> Draft<'a> {
 
     fn abstain(&mut self, language: Option<Language>) {
         self.answer.abstained = true;
-        self.say(match language {
+        let text = match language {
             Some(Language::Spanish) => "No está en los documentos que puedes leer.",
             _ => "That is not in the documents you can read.",
-        });
+        };
+        if self.answer.is_formed() { self.say_refusal(text) } else { self.say(text) }
     }
 
     /// Keeps a sentence of the model if a passage supports it, with marks for the passage that does.
@@ -438,7 +520,7 @@ impl<'a> Draft<'a> {
             }
         }
         self.claims.push(claim);
-        self.answer.unsupported.push(Removed { sentence: text, reason: nearest });
+        self.answer.unsupported.push(Removed { sentence: text, reason: nearest, path: None });
     }
 
     fn quote(&mut self, question: &str, found: &[Found], embedder: &dyn Embedder) -> Result<(), AnswerError> {
@@ -499,6 +581,11 @@ impl<'a> Draft<'a> {
         let piece = format!("{separator}{text}");
         self.answer.answer.push_str(&piece);
         self.listening = (self.listener)(AnswerEvent::Text(&piece)) && self.listening;
+    }
+
+    fn say_refusal(&mut self, text: &str) {
+        self.answer.answer = text.to_owned();
+        self.listening = (self.listener)(AnswerEvent::Refusal(text)) && self.listening;
     }
 }
 

@@ -224,6 +224,18 @@ impl Passage {
         said
     }
 
+    /// How many of some words stand in a piece, or in what heads it.
+    pub fn shared(&self, at: usize, terms: &HashSet<u32>) -> usize {
+        let piece = &self.pieces[at];
+        let heads = piece.cells.iter().filter_map(|(_, header)| header.as_ref());
+        let holds = |term: &&u32| {
+            piece.said.terms.contains(*term)
+                || self.context.terms.contains(*term)
+                || heads.clone().any(|header| header.terms.contains(*term))
+        };
+        terms.iter().filter(holds).count()
+    }
+
     /// Whether a word stands in the same table as a row: if the row itself does not say it, it means another row or column.
     pub fn is_elsewhere_in_table(&self, at: usize, term: u32) -> bool {
         let Some(row) = &self.pieces[at].span.row else { return false };

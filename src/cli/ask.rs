@@ -52,7 +52,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 pub fn print_event(event: AnswerEvent<'_>) -> bool {
     match event {
         AnswerEvent::Citation(_) | AnswerEvent::Waiting => true,
-        AnswerEvent::Text(text) => print_text(text),
+        AnswerEvent::Text(text) | AnswerEvent::Refusal(text) => print_text(text),
     }
 }
 

@@ -1,101 +1,128 @@
 //! `intramuros bench`
+//!
+//! | file | what it measures |
+//! |---|---|
+//! | `generator` | loading, a prompt, writing after it, many clients at once |
+//! | `embedder` | passages of several lengths |
+//! | `search` | questions to the index of the data directory |
+//! | `answers` | whole cited answers over an evaluation folder |
+//! | `spread` | least, median and greatest of the rounds |
 
-use std::time::Instant;
-
-use anyhow::bail;
-use intramuros_ingest::access::Caller;
-use intramuros_models::{Event, GenerateRequest, Message, Role};
-use serde_json::json;
+use intramuros_models::catalog::{Catalog, Model};
+use intramuros_models::weights::{self, ModelFiles};
+use intramuros_models::{Embedder, ModelError, open_embedder};
+use serde_json::{Map, Value, json};
 
 use super::{Session, output};
-use crate::eval::percentile;
-use crate::retrieve::milliseconds;
+use crate::app::{embedder_entry, generator_entry};
+use crate::config::Config;
 
-/// Neutral words to make texts of a wanted length from.
-const WORDS: &str = "The committee reviews every request within five working days and informs the applicant in writing of its decision. ";
+mod answers;
+mod embedder;
+mod generator;
+mod search;
+mod spread;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Tokens of the prompt
-    #[arg(long, default_value_t = 512)]
-    prompt_tokens: usize,
-    /// Tokens to write
-    #[arg(long, default_value_t = 64)]
-    completion_tokens: usize,
-    /// Passages to embed
-    #[arg(long, default_value_t = 64)]
-    passages: usize,
-    /// Queries against the index
-    #[arg(long, default_value_t = 200)]
+    /// Measure only these
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_values = ["generator", "embedder", "search"])]
+    only: Vec<What>,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    #[command(flatten)]
+    writing: generator::Args,
+    #[command(flatten)]
+    embedding: embedder::Args,
+    /// Questions to the index
+    #[arg(long, value_name = "N", default_value_t = 200)]
     queries: usize,
+    #[command(flatten)]
+    answering: answers::Args,
 }
 
-pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
-    let app = session.app("bench")?;
-    let embedder = app.embedder()?;
-    let passage = WORDS.repeat(10);
-    let texts = vec![passage.as_str(); args.passages];
-    embedder.embed_passages(&texts[..texts.len().min(4)])?;
-    let started = Instant::now();
-    embedder.embed_passages(&texts)?;
-    let vectors_per_second = args.passages as f64 / started.elapsed().as_secs_f64();
+/// A part of the machine's work.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Tokens read and written
+    Generator,
+    /// Vectors made
+    Embedder,
+    /// Questions to the index
+    Search,
+}
 
-    let retriever = app.retriever()?;
-    let mut times = Vec::with_capacity(args.queries);
-    for i in 0..args.queries {
-        let started = Instant::now();
-        retriever.search(&Caller::LocalAdministrator, &format!("how many working days {i}"), 8)?;
-        times.push(milliseconds(started));
-    }
-    times.sort_by(f64::total_cmp);
-    let queries_per_second = 1000.0 * times.len() as f64 / times.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+/// What was measured of one part.
+struct Measured {
+    /// Its name in the JSON document.
+    name: &'static str,
+    figures: Value,
+    /// Of the table: what, least, median, greatest, unit.
+    rows: Vec<Vec<String>>,
+}
 
-    let generator = app.generator()?;
-    let mut content = String::new();
-    let most = generator.context_length().saturating_sub(args.completion_tokens + 64);
-    if args.prompt_tokens > most {
-        bail!("--prompt-tokens may be {most} at most: the model's context holds {} tokens", generator.context_length());
-    }
-    while generator.count_tokens(&content) < args.prompt_tokens {
-        content.push_str(WORDS);
-    }
-    let prompt = generator.render(&[Message { role: Role::User, content }])?;
-    let request = GenerateRequest::new(prompt, args.completion_tokens);
-    let mut summary = None;
-    for event in generator.generate(request)? {
-        if let Event::Done(done) = event? {
-            summary = Some(done);
-        }
-    }
-    let rate = |tokens: usize, ms: f64| 1000.0 * tokens as f64 / ms.max(f64::MIN_POSITIVE);
-    let (prefill, decode) = summary.map_or((0.0, 0.0), |done| {
-        (rate(done.prompt_tokens - done.cached_tokens, done.prefill_ms), rate(done.completion_tokens, done.decode_ms))
-    });
-    let chunks = app.store()?.info()?.chunks;
+pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
+    let measured = match &args.answering.answers {
+        Some(folder) => vec![answers::measure(&mut session, folder, &args.answering)?],
+        None => parts(&session, args)?,
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let processor = processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     if session.json {
-        return output::json(&json!({
-            "prefill_tokens_per_s": prefill,
-            "decode_tokens_per_s": decode,
-            "vectors_per_s": vectors_per_second,
-            "queries_per_s": queries_per_second,
-            "query_p50_ms": percentile(&times, 0.5),
-            "query_p95_ms": percentile(&times, 0.95),
-            "chunks": chunks,
-        }));
+        let mut document = Map::new();
+        document.insert("machine".to_owned(), json!({ "processor": processor, "threads": threads }));
+        document.extend(measured.into_iter().map(|part| (part.name.to_owned(), part.figures)));
+        return output::json(&document);
     }
-    outln!(
-        "generator  {prefill:.0} tokens/s over the prompt, {decode:.0} tokens/s writing  ({})",
-        generator.identity()
-    );
-    outln!(
-        "embedder   {vectors_per_second:.1} passages/s of {} tokens  ({})",
-        embedder.count_tokens(&passage),
-        embedder.identity()
-    );
-    outln!(
-        "search     {queries_per_second:.0} queries/s over {chunks} chunks, p50 {:.1} ms, p95 {:.1} ms, the question's vector included",
-        percentile(&times, 0.5),
-        percentile(&times, 0.95)
-    );
+    outln!("{processor}, {threads} threads");
+    let rows: Vec<Vec<String>> = measured.into_iter().flat_map(|part| part.rows).collect();
+    output::table(&["", "min", "median", "max", ""], &rows);
     Ok(())
+}
+
+fn parts(session: &Session, args: &Args) -> anyhow::Result<Vec<Measured>> {
+    let wants = |what| args.only.contains(&what);
+    let mut measured = Vec::new();
+    // Only the index needs the data directory: the rest can be measured beside a server.
+    let app = if wants(What::Search) { Some(session.app("bench")?) } else { None };
+    if wants(What::Generator) {
+        let files = match &args.writing.generator {
+            Some(file) => ModelFiles::of_gguf(file)?,
+            None => installed(session, generator_entry)?,
+        };
+        measured.push(generator::measure(&files, session.config.engine(), &args.writing, args.rounds)?);
+    }
+    if wants(What::Embedder) {
+        let own: Box<dyn Embedder>;
+        let embedder = match &app {
+            Some(app) => app.embedder()?,
+            None => {
+                own = open_embedder(&installed(session, embedder_entry)?)?;
+                own.as_ref()
+            }
+        };
+        measured.push(embedder::measure(embedder, &args.embedding, args.rounds)?);
+    }
+    if let Some(app) = &app {
+        measured.push(search::measure(app, args.queries, args.rounds)?);
+    }
+    Ok(measured)
+}
+
+/// The files of the configured model of a role.
+fn installed(
+    session: &Session,
+    entry: for<'a> fn(&Config, &'a Catalog) -> Result<&'a Model, ModelError>,
+) -> anyhow::Result<ModelFiles> {
+    let config = &session.config;
+    let catalog = Catalog::load(config.models.catalog.as_deref())?;
+    Ok(weights::locate(&config.models_dir(), entry(config, &catalog)?)?)
+}
+
+/// What this machine's processor calls itself, where the system tells.
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }

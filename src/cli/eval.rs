@@ -1,7 +1,7 @@
 //! `intramuros eval`
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -34,21 +34,8 @@ pub struct Args {
 
 pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     let questions = read_questions(&args.dir, args.limit)?;
-    let docs =
-        args.dir.join("docs").canonicalize().context("an evaluation folder holds `docs/`, with the documents")?;
-    // An index of its own, kept for the next time: the documents of an evaluation must never answer anybody's question.
-    let name = ContentHash::of(docs.as_os_str().as_encoded_bytes()).0;
-    let directory = session.config.data_dir()?.join("eval").join(&name[..16]);
-    session.config.use_alone(directory);
-
-    let app = session.app("eval")?;
-    let everyone: Acl = [Principal::Everyone].into_iter().collect();
-    let planned = index::source_of(&app, &docs, Some(&everyone))?;
-    let report = ingest::run_one(&app, &planned, false, &ingest::cancel_on_ctrl_c(&session))?;
-    if report.interrupted {
-        bail!("interrupted before all documents were in the index");
-    }
     let mode = args.mode.unwrap_or(session.config.answer.mode);
+    let app = open(&mut session, &args.dir)?;
     let mut outcomes = Vec::with_capacity(questions.len());
     let mut progress = Progress::counting(questions.len() as u64, "questions");
     for question in &questions {
@@ -67,6 +54,24 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Brings a folder's `docs` into an index of its own, which is kept for the next time: the documents of an evaluation
+/// must never answer anybody's question.
+pub fn open(session: &mut Session, dir: &Path) -> anyhow::Result<App> {
+    let docs = dir.join("docs").canonicalize().context("an evaluation folder holds `docs/`, with the documents")?;
+    let name = ContentHash::of(docs.as_os_str().as_encoded_bytes()).0;
+    let directory = session.config.data_dir()?.join("eval").join(&name[..16]);
+    session.config.use_alone(directory);
+
+    let app = session.app("eval")?;
+    let everyone: Acl = [Principal::Everyone].into_iter().collect();
+    let planned = index::source_of(&app, &docs, Some(&everyone))?;
+    let report = ingest::run_one(&app, &planned, false, &ingest::cancel_on_ctrl_c(session))?;
+    if report.interrupted {
+        bail!("interrupted before all documents were in the index");
+    }
+    Ok(app)
+}
+
 fn rounded(value: &serde_json::Value) -> String {
     match value.as_f64() {
         Some(number) if !value.is_u64() => format!("{number:.3}"),
@@ -74,7 +79,8 @@ fn rounded(value: &serde_json::Value) -> String {
     }
 }
 
-fn read_questions(dir: &std::path::Path, limit: Option<usize>) -> anyhow::Result<Vec<Question>> {
+/// The questions of an evaluation folder, the first ones only where there is a limit.
+pub fn read_questions(dir: &Path, limit: Option<usize>) -> anyhow::Result<Vec<Question>> {
     let path = dir.join("questions.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut questions = Vec::new();
@@ -95,7 +101,7 @@ fn outcome<'a>(app: &App, question: &'a Question, mode: AnswerMode) -> anyhow::R
     let caller = question.caller()?;
     let found = app.retriever()?.search(&caller, &question.question, DEPTH)?.found;
     let started = Instant::now();
-    let ask = Ask { question: question.question.clone(), mode, seed: None, max_tokens: None };
+    let ask = Ask { question: question.question.clone(), mode, seed: None, max_tokens: None, form: None };
     let answer = app.ask(&caller, &ask, &mut |_| true)?;
     let ms = milliseconds(started);
     let citations_hold = citations_hold(app, &caller, &answer)?;

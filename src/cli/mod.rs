@@ -197,7 +197,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Key(args) => key::run(&context, &args),
         Command::Store(args) => store::run(&context, &args),
         Command::Eval(args) => eval::run(context, &args),
-        Command::Bench(args) => bench::run(&context, &args),
+        Command::Bench(args) => bench::run(context, &args),
         Command::Doctor(args) => doctor::run(&context, &args),
         Command::ReadDocuments => Ok(()),
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Subcommand;
 use intramuros_models::catalog::Catalog;
+use intramuros_models::memory;
 use serde_json::json;
 
 use super::Session;
@@ -89,7 +90,7 @@ pub fn describe(pulled: &Pulled) -> String {
 }
 
 fn list(session: &Session, catalog: &Catalog, directory: &Path) -> anyhow::Result<()> {
-    let listed = pull::list(catalog, directory);
+    let listed = pull::list(catalog, directory, session.config.engine().kv_bytes as u64);
     if session.json {
         return output::json(&json!({ "models": listed }));
     }
@@ -108,11 +109,21 @@ fn list(session: &Session, catalog: &Catalog, directory: &Path) -> anyhow::Resul
             model.languages.join(","),
             model.licence.clone(),
             size,
+            format!("{} MiB", model.memory_mib),
             if model.pinned { "hash" } else { "first use" }.to_owned(),
             state,
         ]);
     }
-    output::table(&["model", "role", "profiles", "languages", "licence", "size", "trusted by", "state"], &rows);
+    output::table(
+        &["model", "role", "profiles", "languages", "licence", "size", "memory", "trusted by", "state"],
+        &rows,
+    );
+    for model in listed.iter().filter(|model| matches!(model.installation, Installation::Installed { .. })) {
+        outln!("{} needs {}", model.name, model.memory);
+    }
+    if let Some(available) = memory::available() {
+        outln!("available memory: {} MiB", available >> 20);
+    }
     for model in listed.iter().filter(|model| !model.language_note.is_empty()) {
         outln!("{}: {}", model.name, model.language_note);
     }

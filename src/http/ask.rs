@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use intramuros_models::CompiledGrammar;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,10 +20,11 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::envelope::{RequestId, error_body};
+use super::format::ResponseFormat;
 use super::limits::send_within;
 use super::metrics::Ended;
 use super::{Admitted, CancelOnDrop, Shared, conversations, links};
-use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
+use crate::answer::{self, Answer, AnswerError, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::error::ApiError;
@@ -41,6 +44,8 @@ pub struct AskRequest {
     /// Sends events instead of one document, as `Accept: text/event-stream` does.
     #[serde(default)]
     stream: bool,
+    /// The form that the answer is to have; sentences if not given. Not with the mode `extract`.
+    response_format: Option<ResponseFormat>,
     /// A conversation of yours that question and answer are added to.
     conversation_id: Option<Uuid>,
     /// Begins a conversation with question and answer; the reply says which. Not together with `conversation_id`.
@@ -100,9 +105,10 @@ pub async fn ask(
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let stream = request.stream || accepted.is_some_and(|accept| accept.starts_with("text/event-stream"));
     let mode = request.mode.unwrap_or(settings.answer.mode);
-    let ask = Ask { question: request.question, mode, seed: request.seed, max_tokens: None };
-    let asked = Asked { ask, thread };
     let work = Work::begin(&server, &identity, id).await?;
+    let (work, form) = work.form(request.response_format, mode).await?;
+    let ask = Ask { question: request.question, mode, seed: request.seed, max_tokens: None, form };
+    let asked = Asked { ask, thread };
     if stream {
         return Ok(work.events(asked, own_events));
     }
@@ -152,6 +158,22 @@ impl Work {
     /// Waits for a place.
     pub async fn begin(server: &Shared, identity: &Identity, id: RequestId) -> Result<Self, ApiError> {
         Ok(Self { server: server.clone(), admitted: server.enter(&server.answers, identity).await?, id })
+    }
+
+    /// Compiles the form that an answer is to have, which may take a while.
+    pub async fn form(
+        self,
+        format: Option<ResponseFormat>,
+        mode: AnswerMode,
+    ) -> Result<(Self, Option<Arc<CompiledGrammar>>), ApiError> {
+        let Some(grammar) = format.and_then(ResponseFormat::grammar) else { return Ok((self, None)) };
+        if mode == AnswerMode::Extract {
+            return Err(AnswerError::FormOfQuotes.into());
+        }
+        let threads = self.server.threads.clone();
+        // The place in the queue goes along, so that nobody compiles more at a time by leaving early.
+        let made = threads.spawn(move || Ok((self, Some(Arc::new(CompiledGrammar::new(grammar)?)))));
+        made.await.map_err(|panicked| ApiError::Internal(panicked.into()))?
     }
 
     /// The whole answer. Dropping the future stops the work.
@@ -265,7 +287,9 @@ pub enum Heard<'a> {
 fn own_events(heard: Heard<'_>, id: &RequestId) -> Vec<Event> {
     match heard {
         Heard::Begun | Heard::Event(AnswerEvent::Waiting) => Vec::new(),
-        Heard::Event(AnswerEvent::Text(text)) => vec![json_event("token", &serde_json::json!({ "text": text }))],
+        Heard::Event(AnswerEvent::Text(text) | AnswerEvent::Refusal(text)) => {
+            vec![json_event("token", &serde_json::json!({ "text": text }))]
+        }
         Heard::Event(AnswerEvent::Citation(citation)) => vec![json_event("citation", citation)],
         Heard::Done(response) => vec![json_event("done", response)],
         Heard::Failed(error) => {

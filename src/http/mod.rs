@@ -19,6 +19,7 @@ mod conversations;
 mod describe;
 mod documents;
 mod envelope;
+mod format;
 mod health;
 mod limits;
 mod links;

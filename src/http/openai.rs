@@ -1,7 +1,7 @@
 //! For any OpenAI client: `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`.
 //!
 //! A chat answers from the caller's documents, with the same search, check and rights as `/api/v1/ask`; the citations come
-//! beside the text. Requests are read leniently, as clients send much that has no meaning here (`temperature`, say);
+//! beside the text. Where a form is asked for and the documents hold no answer in it, the answer is a `refusal`. Requests are read leniently, as clients send much that has no meaning here (`temperature`, say);
 //! what would change the meaning of an answer and is not done is refused by name.
 
 use std::sync::atomic::Ordering;
@@ -21,8 +21,9 @@ use uuid::Uuid;
 use super::ask::{Asked, Heard, StreamEvent, Work};
 use super::body::Body;
 use super::envelope::{RequestId, error_body};
+use super::format::ResponseFormat;
 use super::{Cancelled, Shared};
-use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation};
+use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation, Removed, Supported};
 use crate::app::{App, embedder_entry, generator_entry};
 use crate::auth::Identity;
 use crate::error::ApiError;
@@ -66,10 +67,10 @@ pub struct ChatRequest {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1)]
     n: Option<u32>,
-    /// Only `{"type": "text"}`.
+    /// The form of the answer; `text` if not given. JSON comes when it is whole and checked, its `content` valid against the
+    /// schema; other forms than `text` are for the model `intramuros`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
-    response_format: Option<Value>,
+    response_format: Option<ResponseFormat>,
     /// None: there are no tools here.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -97,14 +98,8 @@ impl ChatRequest {
             _ => false,
         };
         let given = |value: &Option<Value>| value.as_ref().is_some_and(|value| !is_empty(value));
-        let is_text = |format: &Value| is_empty(format) || format["type"] == "text";
         if self.n.is_some_and(|n| n != 1) {
             return Some("`n` must be 1: there is one answer to a question");
-        }
-        if self.response_format.as_ref().is_some_and(|format| !is_text(format)) {
-            return Some(
-                "`response_format` must be of the type `text`: answers are checked sentences with their citations",
-            );
         }
         if given(&self.tools) || given(&self.functions) {
             return Some("`tools` and `functions` must be left out: answers come from the documents and call nothing");
@@ -180,11 +175,43 @@ pub struct Choice {
 #[derive(Serialize, ToSchema)]
 pub struct ChatAnswer {
     role: &'static str,
-    content: String,
-    /// What the marks `[n]` refer to; an addition to OpenAI's form.
+    /// `null` where there is a refusal.
+    content: Option<String>,
+    /// Why there is no answer in the `response_format` asked for: the documents you can read do not support one, or it was
+    /// not whole when its tokens were used up (then `finish_reason` is `length`).
+    refusal: Option<String>,
+    #[serde(flatten)]
+    rests: Rests,
+}
+
+/// What an answer rests on and what it does not: additions to OpenAI's form.
+#[derive(Serialize, ToSchema)]
+pub struct Rests {
+    /// What the marks `[n]` refer to, or what the values of another form rest on.
     citations: Vec<Citation>,
-    /// Whether the documents you can read hold no answer; an addition to OpenAI's form.
+    /// Whether the documents you can read hold no answer.
     abstained: bool,
+    /// Of another form than `text`: the values that passages support, each with its citation.
+    supported: Vec<Supported>,
+    /// Sentences that were taken out. Of another form: values that no passage supports; they are `null` or left out where the
+    /// schema allows it, else still there.
+    unsupported: Vec<Removed>,
+}
+
+impl From<&Answer> for Rests {
+    fn from(answer: &Answer) -> Self {
+        Self {
+            citations: answer.citations.clone(),
+            abstained: answer.abstained,
+            supported: answer.supported.clone(),
+            unsupported: answer.unsupported.clone(),
+        }
+    }
+}
+
+/// How an answer ended, in OpenAI's words.
+fn finish_reason(answer: &Answer) -> &'static str {
+    if answer.cut_off { "length" } else { "stop" }
 }
 
 /// Tokens used.
@@ -222,29 +249,29 @@ pub async fn chat(
     }
     let question = question(&request.messages)?;
     answer::validate(&question, &server.app().config().answer)?;
+    let chunk =
+        Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
+    let work = Work::begin(&server, &identity, id).await?;
+    let (work, form) = work.form(request.response_format, mode).await?;
     let ask = Ask {
         question,
         mode,
         seed: request.seed.map(i64::cast_unsigned),
         max_tokens: request.max_completion_tokens.or(request.max_tokens),
+        form,
     };
     let asked = Asked { ask, thread: None };
-    let chunk =
-        Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
-    let work = Work::begin(&server, &identity, id).await?;
     if request.stream.unwrap_or(false) {
         let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
         return Ok(work.events(asked, move |heard, id| chunk.events(heard, with_usage, id)));
     }
     let answer = work.whole(asked).await?.answer;
-    let usage = ChatUsage::from(&answer);
-    let message = ChatAnswer {
-        role: "assistant",
-        content: answer.answer,
-        citations: answer.citations,
-        abstained: answer.abstained,
-    };
-    let choices = vec![Choice { index: 0, message, finish_reason: "stop" }];
+    let (usage, rests) = (ChatUsage::from(&answer), Rests::from(&answer));
+    let finish_reason = finish_reason(&answer);
+    let (content, refusal) =
+        if answer.is_refusal() { (None, Some(answer.answer)) } else { (Some(answer.answer), None) };
+    let choices =
+        vec![Choice { index: 0, message: ChatAnswer { role: "assistant", content, refusal, rests }, finish_reason }];
     let Chunk { id, created, model } = chunk;
     Ok(Json(ChatCompletion { id, object: "chat.completion", created, model, choices, usage }).into_response())
 }
@@ -280,11 +307,11 @@ impl Chunk {
         match heard {
             Heard::Begun => vec![self.delta(json!({ "role": "assistant", "content": "" }), None)],
             Heard::Event(AnswerEvent::Text(text)) => vec![self.delta(json!({ "content": text }), None)],
+            Heard::Event(AnswerEvent::Refusal(text)) => vec![self.delta(json!({ "refusal": text }), None)],
             Heard::Event(AnswerEvent::Citation(_) | AnswerEvent::Waiting) => Vec::new(),
             Heard::Done(response) => {
                 let answer = &response.answer;
-                let extra = json!({ "citations": answer.citations, "abstained": answer.abstained });
-                let mut events = vec![self.delta(extra, Some("stop"))];
+                let mut events = vec![self.delta(json!(Rests::from(answer)), Some(finish_reason(answer)))];
                 if with_usage {
                     events.push(self.event(json!([]), json!(ChatUsage::from(answer))));
                 }

@@ -59,9 +59,9 @@ impl Call for Question {
         let settings = &app.config().answer;
         answer::validate(&self.question, settings)?;
         let mode = self.mode.unwrap_or(settings.mode);
-        let ask = Ask { question: self.question.clone(), mode, seed: self.seed, max_tokens: None };
+        let ask = Ask { question: self.question.clone(), mode, seed: self.seed, max_tokens: None, form: None };
         Ok(app.ask(&caller(self.principals.as_ref()), &ask, &mut |event| match event {
-            AnswerEvent::Text(text) => listener.tell(Event::Text(text.to_owned())),
+            AnswerEvent::Text(text) | AnswerEvent::Refusal(text) => listener.tell(Event::Text(text.to_owned())),
             AnswerEvent::Citation(_) | AnswerEvent::Waiting => !listener.is_cancelled(),
         })?)
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use intramuros_models::ModelError;
 use intramuros_models::catalog::{Catalog, Model, ModelRole};
+use intramuros_models::memory::Need;
 use intramuros_models::weights::{self, Manifest};
 use serde::Serialize;
 
@@ -24,8 +25,10 @@ pub struct Listed {
     pub language_note: String,
     /// Its licence.
     pub licence: String,
-    /// Memory it needs in use, in MiB, roughly.
+    /// Memory it needs in use, in MiB.
     pub memory_mib: u64,
+    /// The same in its parts, in bytes: by its files where they are here, else by the catalogue.
+    pub memory: Need,
     /// Length of its files: as installed, else as the catalogue says, where it does.
     pub bytes: Option<u64>,
     /// Whether the catalogue has the hash of every file; else the first pull is trusted and recorded.
@@ -54,11 +57,19 @@ pub enum Installation {
     },
 }
 
-/// Every model of the catalogue, in its order, with its state in the models directory.
-pub fn list(catalog: &Catalog, models_dir: &Path) -> Vec<Listed> {
+/// Every model of the catalogue, in its order, with its state in the models directory. A generator's keys and values get
+/// `kv_bytes`.
+pub fn list(catalog: &Catalog, models_dir: &Path, kv_bytes: u64) -> Vec<Listed> {
     let mut listed = Vec::with_capacity(catalog.models.len());
     for model in &catalog.models {
         let (installation, bytes) = installation(models_dir, model);
+        let memory = match installation {
+            Installation::Installed { .. } => {
+                weights::locate(models_dir, model).and_then(|files| Need::of_files(&files, kv_bytes)).ok()
+            }
+            _ => None,
+        };
+        let memory = memory.unwrap_or_else(|| Need::of_catalogue(model));
         let has = |profile: &&intramuros_models::catalog::Profile| {
             [Some(&profile.embedder), Some(&profile.generator), profile.reranker.as_ref()].contains(&Some(&model.name))
         };
@@ -70,7 +81,8 @@ pub fn list(catalog: &Catalog, models_dir: &Path) -> Vec<Listed> {
             languages: model.languages.clone(),
             language_note: model.language_note.clone(),
             licence: model.licence.clone(),
-            memory_mib: model.memory_mib,
+            memory_mib: memory.total().div_ceil(1 << 20),
+            memory,
             bytes: bytes.or_else(|| model.bytes()),
             pinned: model.pinned(),
             installation,

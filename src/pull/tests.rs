@@ -365,13 +365,13 @@ fn files_without_a_hash_are_trusted_once_and_that_is_said() {
     assert!(bench.pull(Some("mirror"), &bench.surroundings()).unwrap().trusted_on_first_use);
     bench.assert_installed();
     let catalog = Catalog { profiles: vec![], models: vec![bench.entry.clone()] };
-    let listed = list(&catalog, &bench.path("models"));
+    let listed = list(&catalog, &bench.path("models"), 1 << 20);
     assert!(!listed[0].pinned);
     assert!(matches!(listed[0].installation, Installation::Installed { trusted_on_first_use: true, .. }));
     // From now on it is held to what it was.
     std::fs::write(bench.path("models/tiny/config.json"), "{\"layers\": 9}").unwrap();
     assert!(verify(&bench.path("models"), &bench.entry).is_err());
-    assert!(matches!(list(&catalog, &bench.path("models"))[0].installation, Installation::Broken { .. }));
+    assert!(matches!(list(&catalog, &bench.path("models"), 1 << 20)[0].installation, Installation::Broken { .. }));
 }
 
 /// So much of the hub's protocol as `hf-hub` speaks: `GET /OWNER/NAME/resolve/REVISION/FILE` with a range.

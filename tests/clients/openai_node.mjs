@@ -78,6 +78,45 @@ test("a stream may be left", async () => {
   assert.ok(done.choices[0].message.content.includes(ANSWER));
 });
 
+const CONTRIBUTION = {
+  type: "json_schema",
+  json_schema: {
+    name: "contribution",
+    strict: true,
+    schema: {
+      type: "object", properties: { amount: { type: ["string", "null"] } }, required: ["amount"], additionalProperties: false,
+    },
+  },
+};
+
+test("JSON by a schema, with what each value rests on", async () => {
+  const request = { model: "intramuros", messages: QUESTION, response_format: CONTRIBUTION };
+  const done = await client().chat.completions.parse(request);
+  const { message, finish_reason: finish } = done.choices[0];
+  assert.equal(finish, "stop");
+  assert.deepEqual(Object.keys(message.parsed), ["amount"]);
+  assert.ok(message.parsed.amount.includes(ANSWER), message.content);
+  assert.equal(message.refusal, null);
+  for (const { path, n } of message.supported) {
+    assert.equal(path, "/amount");
+    assert.ok(message.citations[n - 1].quote.includes(ANSWER));
+  }
+  assert.equal(message.supported.length + message.unsupported.length, 1);
+
+  const streamed = await client().chat.completions.stream(request).finalMessage();
+  assert.equal(streamed.content, message.content);
+});
+
+test("no answer in a form is a refusal", async () => {
+  const messages = [{ role: "user", content: "Zxqv blorp wuggly frandish?" }];
+  const request = { model: "intramuros", messages, response_format: CONTRIBUTION };
+  const { message, finish_reason: finish } = (await client().chat.completions.create(request)).choices[0];
+  assert.deepEqual([message.content, finish, message.abstained], [null, "stop", true]);
+  assert.ok(message.refusal.includes("not in the documents"), message.refusal);
+  const streamed = await client().chat.completions.stream(request).finalMessage();
+  assert.equal(streamed.refusal, message.refusal);
+});
+
 test("models are listed, and each can be had", async () => {
   const { data } = await client().models.list();
   const ids = data.map(({ id }) => id);
@@ -144,6 +183,11 @@ test("bad input", async () => {
   ]) {
     await refused(OpenAI.BadRequestError, 400, () => client().chat.completions.create({ model: "intramuros", ...request }));
   }
+  const form = { type: "json_schema", json_schema: { name: "x", schema: { items: { not: {} } } } };
+  await assert.rejects(
+    () => client().chat.completions.create({ model: "intramuros", messages: QUESTION, response_format: form }),
+    (error) => error.status === 400 && error.message.includes("#/items/not"),
+  );
   for (const request of [{ input: "" }, { input: [] }, { input: ["x", " "] }, { input: "word ".repeat(2000) }, { input: "x", dimensions: 7 }]) {
     await refused(OpenAI.BadRequestError, 400, () => client().embeddings.create({ model: EMBEDDER, ...request }));
   }

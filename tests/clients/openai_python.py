@@ -4,12 +4,14 @@ Run by `./test`, or alone:  tests/clients/served.py target/clients/bin/python te
 """
 
 import asyncio
+import json
 import math
 import os
 import unittest
 import urllib.request
 
 import openai
+import pydantic
 
 SERVER = os.environ["SERVED_URL"]
 BASE = SERVER + "/v1"
@@ -122,6 +124,115 @@ class Chat(unittest.TestCase):
             request = urllib.request.Request(SERVER + path, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
             with urllib.request.urlopen(request) as response:
                 self.assertEqual(response.status, 200)
+
+
+class Contribution(pydantic.BaseModel):
+    amount: str | None
+
+
+CONTRIBUTION = {"type": "json_schema", "json_schema": {"name": "contribution", "strict": True, "schema": {
+    "type": "object", "properties": {"amount": {"type": ["string", "null"]}}, "required": ["amount"],
+    "additionalProperties": False}}}
+NOTHING = [{"role": "user", "content": "Zxqv blorp wuggly frandish?"}]
+
+
+class Forms(unittest.TestCase):
+    def ask(self, response_format, messages=QUESTION, **options):
+        return client().chat.completions.create(
+            model="intramuros", messages=messages, response_format=response_format, **options).choices[0]
+
+    def assert_told(self, message, path, value):
+        """A value is supported by a citation that holds it, or it is told that none does."""
+        supported = [one for one in message.model_extra["supported"] if one["path"] == path]
+        if not supported:
+            self.assertIn(path, [one["path"] for one in message.model_extra["unsupported"]], message)
+            return
+        quote = message.model_extra["citations"][supported[0]["n"] - 1]["quote"]
+        self.assertIn(str(value), quote)
+
+    def test_json_by_a_schema(self):
+        choice = self.ask(CONTRIBUTION)
+        self.assertEqual(choice.finish_reason, "stop")
+        value = json.loads(choice.message.content)
+        self.assertEqual(list(value), ["amount"])
+        self.assertIn(ANSWER, value["amount"])
+        self.assertIsNone(choice.message.refusal)
+        self.assert_told(choice.message, "/amount", value["amount"])
+        self.assertNotIn("[1]", choice.message.content)
+
+    def test_the_package_reads_it_into_a_class(self):
+        done = client().chat.completions.parse(model="intramuros", messages=QUESTION, response_format=Contribution)
+        self.assertIn(ANSWER, done.choices[0].message.parsed.amount)
+
+    def test_a_stream_says_the_same(self):
+        whole = self.ask(CONTRIBUTION)
+        with client().chat.completions.stream(
+                model="intramuros", messages=QUESTION, response_format=Contribution) as stream:
+            for _ in stream:
+                pass
+            choice, = stream.get_final_completion().choices
+        self.assertEqual((choice.message.content, choice.finish_reason), (whole.message.content, "stop"))
+        self.assertIn(ANSWER, choice.message.parsed.amount)
+        last = [chunk.choices[0] for chunk in client().chat.completions.create(
+            model="intramuros", messages=QUESTION, response_format=CONTRIBUTION, stream=True)][-1]
+        for told in ("citations", "supported", "unsupported"):
+            self.assertEqual(last.delta.model_extra[told], whole.message.model_extra[told])
+
+    def test_a_match_of_a_regular_expression(self):
+        choice = self.ask({"type": "regex", "regex": r"£\d{1,3}"})
+        self.assertEqual(choice.message.content, ANSWER)
+        self.assert_told(choice.message, "", ANSWER)
+
+    def test_any_json_object(self):
+        choice = self.ask({"type": "json_object"}, max_tokens=60)
+        if choice.message.content is None:
+            self.assertTrue(choice.message.refusal)
+        else:
+            self.assertIsInstance(json.loads(choice.message.content), dict)
+
+    def test_no_answer_is_a_refusal(self):
+        for stream in (False, True):
+            with self.subTest(stream=stream):
+                if stream:
+                    with client().chat.completions.stream(
+                            model="intramuros", messages=NOTHING, response_format=Contribution) as chunks:
+                        choice, = chunks.until_done().get_final_completion().choices
+                else:
+                    choice = self.ask(CONTRIBUTION, NOTHING)
+                    self.assertIsNone(choice.message.content)
+                self.assertEqual(choice.finish_reason, "stop")
+                self.assertIn("not in the documents", choice.message.refusal)
+                self.assertFalse(choice.message.content)
+        self.assertTrue(self.ask(CONTRIBUTION, NOTHING).message.model_extra["abstained"])
+
+    def test_what_is_not_whole_says_so(self):
+        choice = self.ask(CONTRIBUTION, max_tokens=3)
+        self.assertEqual((choice.finish_reason, choice.message.content), ("length", None))
+        self.assertIn("3 tokens", choice.message.refusal)
+        with self.assertRaises(openai.LengthFinishReasonError):
+            client().chat.completions.parse(
+                model="intramuros", messages=QUESTION, response_format=Contribution, max_tokens=3)
+
+    def test_forms_that_cannot_be_followed_are_refused_with_their_place(self):
+        def by(schema):
+            return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+        for response_format, part in (
+            ({"type": "grammar"}, "grammar"),
+            ({"type": "json_schema"}, "json_schema"),
+            (by({"properties": {"a": {"format": "phone"}}}), "#/properties/a/format"),
+            (by({"not": {}}), "#/not"),
+            ({"type": "regex", "regex": "a(b"}, "unclosed group"),
+        ):
+            for stream in (False, True):
+                with self.subTest(response_format, stream=stream):
+                    with self.assertRaises(openai.BadRequestError) as raised:
+                        self.ask(response_format, stream=stream)
+                    self.assertIn(part, raised.exception.message)
+        with self.assertRaises(openai.BadRequestError) as raised:
+            client().chat.completions.create(
+                model="intramuros-extract", messages=QUESTION, response_format=CONTRIBUTION)
+        self.assertIn("quotes", raised.exception.message)
 
 
 class Models(unittest.TestCase):

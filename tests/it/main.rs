@@ -2,11 +2,14 @@
 
 mod answers;
 mod bad_input;
+mod bench;
 mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
+mod forms;
 mod full_disk;
+mod generation;
 mod history;
 mod http_rights;
 mod ingest;

@@ -1,4 +1,4 @@
-//! The architectures this build can load, one file each: configuration and network.
+//! The architectures this build can load, one file each: configuration and network. Decoders share theirs.
 //!
 //! A new architecture is a new file and one line in the table of its kind.
 
@@ -6,9 +6,16 @@ use crate::weights::ModelFiles;
 use crate::{Embedder, ModelError, Precision, Reranker};
 
 pub mod bert;
+pub mod decoder;
 mod encoder;
-pub mod llama;
+mod gemma3;
+mod llama;
+mod mistral;
 pub mod modernbert;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod smollm3;
 pub mod xlm_roberta;
 
 /// Brings an embedder's files to life.
@@ -22,6 +29,7 @@ pub const EMBEDDERS: &[(&str, OpenEmbedder)] = &[
     ("bert", bert::open_embedder),
     ("xlm-roberta", xlm_roberta::open_embedder),
     ("modernbert", modernbert::open_embedder),
+    ("qwen3", decoder::embedder::open),
 ];
 
 /// Rerankers by the name of their architecture in the catalogue.
@@ -31,5 +39,18 @@ pub const RERANKERS: &[(&str, OpenReranker)] = &[
     ("modernbert", modernbert::open_reranker),
 ];
 
-/// Architectures of generators in the catalogue, read from GGUF by [`llama`].
-pub const GENERATORS: &[&str] = &["llama"];
+/// Generators, all of them on the network of [`decoder`].
+pub const DECODERS: &[&decoder::Family] = &[
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &smollm3::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &phi3::FAMILY,
+    &gemma3::FAMILY,
+];
+
+/// What architectures of generators are called in the catalogue.
+pub fn generators() -> Vec<&'static str> {
+    DECODERS.iter().map(|family| family.name).collect()
+}

@@ -1,33 +1,45 @@
-//! A generator from a GGUF file.
+//! A generator from a model's files.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::attention::PAGE;
+use super::constraint::{Constraint, Vocabulary};
 use super::gguf::GgufFile;
+use super::hub::HubFolder;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
 use super::{EngineOptions, Network};
-use crate::{GenerateRequest, Generator, Message, ModelError, TokenStream, arch};
+use crate::arch::decoder::{self, Config, Options};
+use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
-/// A model of the Llama family with its tokenizer and chat template, ready to write.
+/// A decoder with its tokenizer and chat template, ready to write.
 pub struct Llama {
     identity: String,
     context: usize,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
     worker: Worker,
+    /// The tokens as grammars see them, made when the first one comes.
+    vocabulary: OnceLock<Result<Vocabulary, String>>,
 }
 
 impl Llama {
-    /// Loads a GGUF file; `name` and `fingerprint` become the generator's identity.
+    /// Loads a GGUF file, or a folder as the Hugging Face hub lays models out; `name` and `fingerprint` become the
+    /// generator's identity.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when the file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
+    /// [`ModelError::Io`] when a file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
     pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
+        let identity = format!("{name}@{fingerprint}");
+        if path.is_dir() { Self::from_hub(path, identity, options) } else { Self::from_gguf(path, identity, options) }
+    }
+
+    fn from_gguf(path: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
         let file = GgufFile::open(path)?;
         let gguf = file.content()?;
-        let network = arch::llama::Llama::load(&file, &gguf)?;
+        let network = decoder::from_gguf(&file, &gguf, |config| network_options(config, options))?;
         let tokenizer = Tokenizer::read(&gguf).map_err(|reason| file.invalid(reason))?;
         if tokenizer.vocabulary() > network.vocabulary() {
             return Err(file.invalid(format!(
@@ -38,7 +50,16 @@ impl Llama {
         }
         let template = ChatTemplate::new(gguf.text("tokenizer.chat_template"), &tokenizer);
         let template = template.map_err(|reason| file.invalid(reason))?;
-        Self::over(Box::new(network), tokenizer, template, format!("{name}@{fingerprint}"), options)
+        Self::over(Box::new(network), tokenizer, template, identity, options)
+    }
+
+    fn from_hub(directory: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
+        let folder = HubFolder::open(directory)?;
+        let network = decoder::from_hub(&folder, |config| network_options(config, options))?;
+        let tokenizer = Tokenizer::from_hub(&folder, network.vocabulary())?;
+        let template = ChatTemplate::new(ChatTemplate::of_hub(&folder)?.as_deref(), &tokenizer);
+        let template = template.map_err(|reason| folder.invalid("tokenizer_config.json", reason))?;
+        Self::over(Box::new(network), tokenizer, template, identity, options)
     }
 
     fn over(
@@ -52,7 +73,13 @@ impl Llama {
         let tokenizer = Arc::new(tokenizer);
         let worker = Worker::start(network, tokenizer.clone(), options)?;
         let context = context.min(worker.positions());
-        Ok(Self { identity, context, tokenizer, template, worker })
+        Ok(Self { identity, context, tokenizer, template, worker, vocabulary: OnceLock::new() })
+    }
+
+    fn constraint(&self, grammar: &Grammar) -> Result<Constraint, ModelError> {
+        let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::new(self.tokenizer.clone()));
+        let vocabulary = vocabulary.as_ref().map_err(|reason| ModelError::Grammar(reason.clone()))?;
+        Constraint::new(vocabulary, grammar)
     }
 
     /// The tokens of a prompt as the network will see them.
@@ -64,6 +91,13 @@ impl Llama {
             .encode_prompt(prompt)
             .map_err(|_| ModelError::Compute("the tokenizer cannot split the prompt".into()))
     }
+}
+
+/// How a network is loaded: for no more positions than the memory for keys and values holds.
+fn network_options(config: &Config, options: &EngineOptions) -> Options {
+    let network = Options::default();
+    let pages = options.kv_bytes / config.kv_shape(&network).page_bytes().max(1);
+    Options { positions: config.context.min(pages * PAGE), ..network }
 }
 
 impl Generator for Llama {
@@ -96,7 +130,13 @@ impl Generator for Llama {
         if prompt.len() >= self.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: self.context });
         }
-        let GenerateRequest { max_tokens, sampling, stop, scope, speculate, .. } = request;
-        self.worker.submit(Task { prompt, max_tokens, sampling, stop, scope, speculate })
+        let GenerateRequest { max_tokens, sampling, stop, grammar, scope, speculate, .. } = request;
+        if grammar.is_some() && !stop.is_empty() {
+            return Err(ModelError::Grammar(
+                "a stop text would cut off what it asks for: leave one of them out".into(),
+            ));
+        }
+        let constraint = grammar.as_ref().map(|grammar| self.constraint(grammar)).transpose()?;
+        self.worker.submit(Task { prompt, max_tokens, sampling, stop, constraint, scope, speculate })
     }
 }

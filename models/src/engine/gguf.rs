@@ -12,7 +12,7 @@ use std::fs::File;
 use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::ModelError;
 
@@ -45,7 +45,8 @@ impl GgufFile {
     /// # Errors
     /// [`ModelError::Invalid`] when the file is not GGUF version 2 or 3, is cut off or contradicts itself.
     pub fn content(&self) -> Result<Gguf<'_>, ModelError> {
-        Gguf::parse(&self.map).map_err(|reason| self.invalid(reason))
+        let content = Gguf::parse(&self.map).map_err(|reason| self.invalid(reason))?;
+        Ok(Gguf { map: Some(&self.map), ..content })
     }
 
     /// The error that says this file cannot be used.
@@ -59,6 +60,8 @@ pub struct Gguf<'a> {
     metadata: HashMap<String, Value<'a>>,
     tensors: HashMap<String, TensorInfo>,
     data: &'a [u8],
+    /// Where all that lies, unless it was parsed from plain memory.
+    map: Option<&'a Mmap>,
 }
 
 /// One metadata value.
@@ -146,7 +149,7 @@ impl<'a> Gguf<'a> {
                 ));
             }
         }
-        Ok(Self { metadata, tensors, data })
+        Ok(Self { metadata, tensors, data, map: None })
     }
 
     /// The metadata value of a key.
@@ -194,9 +197,19 @@ impl<'a> Gguf<'a> {
         usize::try_from(value).map_err(|_| format!("`{key}` is {value}, which is too large"))
     }
 
+    /// Bytes of all tensors together.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.values().fold(0, |sum: u64, info| sum.saturating_add(info.bytes as u64))
+    }
+
     /// Whether a tensor is in the file.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// What its tensors are called, in no order.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
     }
 
     /// A tensor by name.
@@ -209,6 +222,19 @@ impl<'a> Gguf<'a> {
             columns: *columns,
             bytes: &self.data[info.start..info.start + info.bytes],
         })
+    }
+
+    /// Gives the memory of a tensor back that has been copied; whoever reads it again finds it in the file.
+    pub fn release(&self, tensor: &RawTensor<'_>) {
+        let Some(map) = self.map else { return };
+        let offset = (tensor.bytes.as_ptr() as usize).wrapping_sub(map.as_ptr() as usize);
+        if offset.checked_add(tensor.bytes.len()).is_some_and(|end| end <= map.len()) {
+            // SAFETY: the map is that of a file and nobody writes to it, so that dropped pages come back as they were.
+            let released = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, tensor.bytes.len()) };
+            if let Err(error) = released {
+                tracing::debug!(%error, "weights that were read stay in memory");
+            }
+        }
     }
 }
 
@@ -395,6 +421,25 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Gguf::parse(&bytes[..length]).is_err(), "cut to {length} bytes");
         }
+    }
+
+    #[test]
+    fn released_tensors_can_be_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("numbers.gguf");
+        let numbers = candle_core::Tensor::arange(0f32, 65536.0, &candle_core::Device::Cpu).unwrap();
+        let tensor = candle_core::quantized::QTensor::quantize(&numbers, GgmlDType::F32).unwrap();
+        let mut file = File::create(&path).unwrap();
+        candle_core::quantized::gguf_file::write(&mut file, &[], &[("numbers", &tensor)]).unwrap();
+        let file = GgufFile::open(&path).unwrap();
+        let gguf = file.content().unwrap();
+        let tensor = gguf.tensor("numbers").unwrap();
+        let before = tensor.bytes.to_vec();
+        gguf.release(&tensor);
+        assert_eq!(tensor.bytes, before);
+        // Memory that is not the file's is left alone.
+        gguf.release(&RawTensor { bytes: &before, ..tensor });
+        assert_eq!(tensor.bytes, before);
     }
 
     #[test]

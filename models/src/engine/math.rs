@@ -18,6 +18,14 @@ pub fn rms_norm(team: &Team, input: &[f32], weights: &[f32], epsilon: f32, outpu
     });
 }
 
+/// The same for one row in place.
+pub fn rms_norm_row(row: &mut [f32], weights: &[f32], epsilon: f32) {
+    let scale = inverse_root_mean_square(row, epsilon);
+    for (value, weight) in row.iter_mut().zip(weights) {
+        *value = *value * scale * weight;
+    }
+}
+
 /// One over the root of the mean square.
 pub fn inverse_root_mean_square(row: &[f32], epsilon: f32) -> f32 {
     let mut sums = [0f32; LANES];
@@ -37,12 +45,41 @@ pub fn inverse_root_mean_square(row: &[f32], epsilon: f32) -> f32 {
 /// Computes `silu(gate) * up` for rows that hold the gates first and the ups after them (SwiGLU,
 /// <https://arxiv.org/abs/2002.05202>).
 pub fn swiglu(team: &Team, gates_and_ups: &[f32], width: usize, output: &mut [f32]) {
+    gated(team, gates_and_ups, width, output, silu);
+}
+
+/// The same with GELU in place of SiLU, by the hyperbolic tangent (GEGLU, <https://arxiv.org/abs/2002.05202>).
+pub fn geglu(team: &Team, gates_and_ups: &[f32], width: usize, output: &mut [f32]) {
+    gated(team, gates_and_ups, width, output, gelu_tanh);
+}
+
+fn gated(
+    team: &Team,
+    gates_and_ups: &[f32],
+    width: usize,
+    output: &mut [f32],
+    activation: impl Fn(f32) -> f32 + Copy + Sync,
+) {
     for_rows(team, output, width, |row, output| {
         let (gates, ups) = gates_and_ups[2 * row * width..2 * (row + 1) * width].split_at(width);
         for ((output, gate), up) in output.iter_mut().zip(gates).zip(ups) {
-            *output = gate / (1.0 + exp(-gate)) * up;
+            *output = activation(*gate) * up;
         }
     });
+}
+
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` (<https://arxiv.org/abs/1606.08415>), where `(1 + tanh y)/2` is
+/// `1/(1 + e⁻²ʸ)`.
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    const TWICE: f32 = 1.595_769_1; // 2 √(2/π)
+    let cube = 0.044_715 * x * x * x;
+    x / (1.0 + exp(-TWICE * (x + cube)))
 }
 
 /// Adds `more` to rows of some width.
@@ -75,47 +112,6 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { result }
 }
 
-/// Turns pairs of neighbours by an angle that grows with the position (RoPE, <https://arxiv.org/abs/2104.09864>),
-/// pairing 2i with 2i+1 as GGUF files of this family expect.
-pub struct Rope {
-    /// Divides the angle of each pair; from the tensor `rope_freqs`, else ones.
-    divisors: Vec<f32>,
-    step: f32,
-    /// Positions are multiplied by this (linear scaling).
-    scale: f32,
-}
-
-impl Rope {
-    /// For the first `2 * divisors.len()` values of a head.
-    pub fn new(base: f32, scale: f32, divisors: Vec<f32>) -> Self {
-        let dimensions = 2 * divisors.len();
-        Self { divisors, step: base.powf(-2.0 / dimensions as f32), scale }
-    }
-
-    /// Appends cosine and sine of every pair at a position.
-    pub fn angles(&self, position: usize, output: &mut Vec<(f32, f32)>) {
-        let mut angle = position as f32;
-        for divisor in &self.divisors {
-            let (sine, cosine) = (self.scale * (angle / divisor)).sin_cos();
-            output.push((cosine, sine));
-            angle *= self.step;
-        }
-    }
-
-    /// How many pairs there are.
-    pub fn pairs(&self) -> usize {
-        self.divisors.len()
-    }
-}
-
-/// Turns one head in place.
-pub fn rotate(head: &mut [f32], angles: &[(f32, f32)]) {
-    for (pair, (cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
-        let [a, b] = *pair;
-        *pair = [a.mul_add(*cosine, -(b * sine)), a.mul_add(*sine, b * cosine)];
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,14 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn rope_turns_and_keeps_length() {
-        let rope = Rope::new(10_000.0, 1.0, vec![1.0; 2]);
-        let mut angles = Vec::new();
-        rope.angles(3, &mut angles);
-        let mut head = [1.0, 0.0, 0.0, 2.0];
-        rotate(&mut head, &angles);
-        assert!((head[0] - 3f32.cos()).abs() < 1e-6 && (head[1] - 3f32.sin()).abs() < 1e-6);
-        assert!((head[2].hypot(head[3]) - 2.0).abs() < 1e-6);
-        assert!((head[3] - 2.0 * 0.03f32.cos()).abs() < 1e-6);
+    fn gates_are_those_of_the_textbook() {
+        // From Python: x * 0.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), and x / (1 + math.exp(-x)).
+        let cases = [
+            (-3.0, -0.003_637_392, -0.142_277_62),
+            (-0.5, -0.154_285_99, -0.188_770_33),
+            (0.0, 0.0, 0.0),
+            (0.7, 0.530_570_14, 0.467_731_53),
+            (5.0, 4.999_999_8, 4.966_535_7),
+        ];
+        for (x, gelu, sigmoid) in cases {
+            assert!((gelu_tanh(x) - gelu).abs() < 1e-6, "{x}: {}", gelu_tanh(x));
+            assert!((silu(x) - sigmoid).abs() < 1e-6, "{x}: {}", silu(x));
+        }
+        assert_eq!((gelu_tanh(-60.0), gelu_tanh(60.0)), (-0.0, 60.0));
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf`, `safetensors` | reading weights and metadata |
+//! | `gguf`, `safetensors`, `json`, `hub` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
+//! | `constraint` | forbidding the tokens that would break a grammar |
 //! | `team`, `shared` | threads that compute together, and memory that they share |
 //! | `pages` | who has which page of the cache, and the beginnings it remembers |
 //! | `draft` | guesses of what comes next |
@@ -21,9 +22,12 @@ use self::team::Team;
 use crate::ModelError;
 
 pub mod attention;
+pub mod constraint;
 mod draft;
 mod generator;
 pub mod gguf;
+pub mod hub;
+pub mod json;
 pub mod math;
 mod output;
 mod pages;
@@ -34,9 +38,10 @@ mod sequence;
 pub mod shared;
 pub mod team;
 mod template;
-mod tokenizer;
+pub(crate) mod tokenizer;
 mod worker;
 
+pub use self::constraint::CompiledGrammar;
 pub use self::generator::Llama;
 
 /// How an engine is set up.

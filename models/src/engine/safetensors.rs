@@ -74,6 +74,16 @@ impl SafetensorsFile {
         ModelError::Invalid { file: self.name.clone(), reason: reason.into() }
     }
 
+    /// Length of the file.
+    pub fn bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// What its tensors are called, in no order.
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// Whether there is such a tensor.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.tensors.contains_key(name)

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Span;
 use super::attention::{PAGE, PageId};
+use super::constraint::Constraint;
 use super::draft::Drafter;
 use super::output::{Output, Shown};
 use super::sampler::Sampler;
@@ -104,9 +105,14 @@ impl Sequence {
         let wanted = (self.task.max_tokens - self.summary.completion_tokens).saturating_sub(1);
         let room = self.context.min(self.pages.len() * PAGE) - self.tokens.len();
         let guesses = if self.task.speculate { guesses.min(wanted).min(room) } else { 0 };
-        let guess = match guesses {
-            0 => &[],
-            guesses => self.drafter.guess(&self.tokens, guesses),
+        if guesses == 0 {
+            return;
+        }
+        // What the grammar leaves no choice about is right whatever stood before.
+        let forced = self.task.constraint.as_mut().map(Constraint::forced).unwrap_or_default();
+        let guess = match forced.is_empty() {
+            true => self.drafter.guess(&self.tokens, guesses),
+            false => &forced[..forced.len().min(guesses)],
         };
         self.batch.extend_from_slice(guess);
         self.guessed = guess.len();
@@ -140,12 +146,25 @@ impl Sequence {
         let mut right = 0;
         let mut next = Next::On;
         for (row, scores) in scores.chunks_exact_mut(vocabulary).enumerate() {
+            if self.is_matched() {
+                next = Next::Done(Finish::Stop);
+                break;
+            }
             if self.summary.completion_tokens >= self.task.max_tokens {
                 next = Next::Done(Finish::Length);
                 break;
             }
+            if let Some(constraint) = &mut self.task.constraint {
+                constraint.mask(scores)?;
+            }
             let token = self.sampler.choose(scores)?;
+            if let Some(constraint) = &mut self.task.constraint {
+                constraint.accept(token)?;
+            }
             next = self.write(token, tokenizer);
+            if self.is_matched() {
+                next = Next::Done(Finish::Stop);
+            }
             let guess = self.batch.get(known + row);
             if guess != Some(&token) || !matches!(next, Next::On) {
                 break;
@@ -156,6 +175,11 @@ impl Sequence {
         self.summary.accepted_tokens += right;
         self.drafter.learn(self.guessed, right);
         Ok(next)
+    }
+
+    /// Whether the answer is a whole match of its grammar that nothing can be added to.
+    fn is_matched(&self) -> bool {
+        self.task.constraint.as_ref().is_some_and(Constraint::is_finished)
     }
 
     /// Adds a token to the answer.

@@ -1,9 +1,10 @@
-//! The chat template that a GGUF file carries, rendered.
+//! The chat template that a model carries, rendered.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, ErrorKind, Value, context};
 
+use super::hub::HubFolder;
 use super::tokenizer::Tokenizer;
 use crate::{Message, ModelError, Role};
 
@@ -20,11 +21,41 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Compiles `tokenizer.chat_template`, or ChatML where the file has none.
+    /// Compiles a template, or ChatML where a model has none.
     ///
     /// # Errors
     /// A reason when the template is not understood.
     pub fn new(source: Option<&str>, tokenizer: &Tokenizer) -> Result<Self, String> {
+        Self::compile(source.unwrap_or(CHAT_ML), (tokenizer.begin_text(), tokenizer.end_text()), now)
+    }
+
+    /// The source of the template in a folder of the hub: in a file of its own since 2025, before in the tokenizer's
+    /// configuration, alone or by the name `default`.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] or [`ModelError::Invalid`] when a file cannot be read.
+    pub fn of_hub(folder: &HubFolder) -> Result<Option<String>, ModelError> {
+        if let Some(source) = folder.text("chat_template.jinja")? {
+            return Ok(Some(source));
+        }
+        for file in ["tokenizer_config.json", "chat_template.json"] {
+            let Some(config) = folder.json(file)? else { continue };
+            let source = match config.get("chat_template") {
+                Some(serde_json::Value::String(source)) => Some(source.as_str()),
+                Some(serde_json::Value::Array(named)) => {
+                    let default = named.iter().find(|one| one["name"] == "default");
+                    default.and_then(|one| one["template"].as_str())
+                }
+                _ => None,
+            };
+            if let Some(source) = source {
+                return Ok(Some(source.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn compile(source: &str, (begin, end): (&str, &str), now: fn() -> u64) -> Result<Self, String> {
         let mut environment = Environment::new();
         // transformers renders with these two, and templates count on it.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -33,10 +64,10 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_function("strftime_now", |format: &str, _options: Kwargs| strftime_now(format));
-        let source = source.unwrap_or(CHAT_ML).to_owned();
+        environment.add_function("strftime_now", move |format: &str, _options: Kwargs| strftime(format, now()));
+        let source = without_marks(source);
         environment.add_template_owned(NAME, source).map_err(|error| format!("its chat template: {error}"))?;
-        Ok(Self { environment, begin: tokenizer.begin_text().to_owned(), end: tokenizer.end_text().to_owned() })
+        Ok(Self { environment, begin: begin.to_owned(), end: end.to_owned() })
     }
 
     /// The messages as one prompt that ends where the model is to write. Special tokens inside contents are broken up,
@@ -57,6 +88,8 @@ impl ChatTemplate {
             bos_token => self.begin.as_str(),
             eos_token => self.end.as_str(),
             add_generation_prompt => true,
+            // Models that can think aloud before they answer must not: nobody reads it, and everything is cited.
+            enable_thinking => false,
         });
         prompt.map_err(template_error)
     }
@@ -71,12 +104,30 @@ fn template_error(error: minijinja::Error) -> ModelError {
     ModelError::Template(format!("{detail} (line {})", error.line().unwrap_or(0)))
 }
 
-/// Today's date in the fields that chat templates ask for.
-fn strftime_now(format: &str) -> String {
-    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    strftime(format, seconds)
+/// Some templates mark what the model writes, for training; what lies between the marks stays.
+fn without_marks(source: &str) -> String {
+    let mut output = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else { break };
+        let (tag, after) = rest[start..].split_at(length + 2);
+        output.push_str(&rest[..start]);
+        match tag[2..length].trim_matches('-').trim() {
+            "generation" => output.push_str(&tag.replace("generation", "if true")),
+            "endgeneration" => output.push_str(&tag.replace("endgeneration", "endif")),
+            _ => output.push_str(tag),
+        }
+        rest = after;
+    }
+    output + rest
 }
 
+/// Seconds since 1970.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// A date in the fields that chat templates ask for.
 fn strftime(format: &str, seconds: u64) -> String {
     const MONTHS: [&str; 12] = [
         "January",
@@ -115,6 +166,8 @@ fn strftime(format: &str, seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -122,5 +175,53 @@ mod tests {
         assert_eq!(strftime("%d %b %Y", 0), "01 Jan 1970");
         assert_eq!(strftime("%Y-%m-%d", 951_782_400), "2000-02-29");
         assert_eq!(strftime("%d %B %Y %H:%M:%S", 1_795_305_599), "21 November 2026 23:59:59");
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        unix_seconds: u64,
+        templates: Vec<Rendered>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Rendered {
+        template: String,
+        begin: String,
+        end: String,
+        /// By the conversation's name; nothing where the template refuses it.
+        prompts: BTreeMap<String, Option<String>>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Conversation {
+        id: String,
+        messages: Vec<Message>,
+    }
+
+    #[test]
+    fn published_templates_render_as_in_transformers() {
+        const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/decoders");
+        let read = |file: &str| std::fs::read_to_string(format!("{DATA}/{file}")).unwrap();
+        let conversations: Vec<Conversation> = serde_json::from_str(&read("conversations.json")).unwrap();
+        let reference: Reference = serde_json::from_str(&read("templates.json")).unwrap();
+        assert_eq!((reference.unix_seconds, conversations.len()), (1_772_879_400, 10));
+        assert!(reference.templates.len() >= 10);
+        let tokenizer = Tokenizer::of_letters(1);
+        for Rendered { template, begin, end, prompts } in &reference.templates {
+            let source = read(&format!("templates/{template}.jinja"));
+            let chat = ChatTemplate::compile(&source, (begin, end), || 1_772_879_400).unwrap();
+            for conversation in &conversations {
+                let rendered = chat.render(&conversation.messages, &tokenizer);
+                let expected = &prompts[&conversation.id];
+                assert_eq!(rendered.as_ref().ok(), expected.as_ref(), "{template}, {}: {rendered:?}", conversation.id);
+            }
+        }
+    }
+
+    #[test]
+    fn marks_of_training_go_and_what_lies_between_stays() {
+        let source = "a{%- generation -%} b {% endgeneration %}c{% if x %}generation{% endif %}{%";
+        let expected = "a{%- if true -%} b {% endif %}c{% if x %}generation{% endif %}{%";
+        assert_eq!(without_marks(source), expected);
     }
 }

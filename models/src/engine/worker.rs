@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use super::attention::{KvCache, PAGE, PageId};
+use super::constraint::Constraint;
 use super::pages::Pages;
 use super::sequence::{Next, Sequence};
 use super::team::Team;
@@ -52,6 +53,8 @@ pub struct Task {
     pub sampling: Sampling,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// What the answer must be, if anything.
+    pub constraint: Option<Constraint>,
     /// Whose cached beginnings may be used and added to.
     pub scope: Option<String>,
     /// Whether tokens are guessed ahead.
@@ -216,7 +219,8 @@ impl Owner {
     /// Pages for a request, with as much of its prompt in them as is known; the second number is how many tokens those are.
     /// Nothing where running sequences hold too many.
     fn reserve(&mut self, task: &Task) -> Option<(Vec<PageId>, usize)> {
-        let needed = (task.prompt.len() + task.max_tokens).min(self.network.context_length()).div_ceil(PAGE);
+        let positions = (task.prompt.len() + task.max_tokens).min(self.network.context_length());
+        let needed = positions.div_ceil(PAGE).min(self.pages.count());
         // The last token's scores are needed, so it is always computed.
         let known = &task.prompt[..task.prompt.len() - 1];
         let mut found = task.scope.as_ref().map(|scope| self.pages.find(scope, known)).unwrap_or_default();
@@ -443,7 +447,7 @@ mod tests {
 
     fn task(prompt: Vec<u32>, max_tokens: usize) -> Task {
         let scope = Some("everyone".to_owned());
-        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![], scope, speculate: false }
+        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![], constraint: None, scope, speculate: false }
     }
 
     fn finish(stream: TokenStream) -> Result<(String, Summary), ModelError> {

@@ -100,11 +100,12 @@ impl TextEmbedder {
     fn pool(&self, states: &[f32]) -> Vec<f32> {
         let hidden = self.network.hidden();
         let mut vector = vec![0.0_f32; hidden];
-        let rows = match self.pooling {
-            Pooling::Mean => states.len() / hidden,
-            Pooling::Cls => 1,
+        let chosen = match self.pooling {
+            Pooling::Mean => states,
+            Pooling::Cls => &states[..hidden],
+            Pooling::Last => &states[states.len() - hidden..],
         };
-        for row in states.chunks_exact(hidden).take(rows) {
+        for row in chosen.chunks_exact(hidden) {
             for (sum, x) in vector.iter_mut().zip(row) {
                 *sum += x;
             }
@@ -186,5 +187,7 @@ mod tests {
         }
         let first = self::embedder(Pooling::Cls).embed_query("w7 w8").unwrap();
         assert!((first[0] / first[1] - 48.0).abs() < 1e-3);
+        let last = self::embedder(Pooling::Last).embed_query("w7 w8").unwrap();
+        assert!((last[0] / last[1] - 112.0).abs() < 1e-3);
     }
 }

@@ -115,6 +115,7 @@ impl Head {
         let width = pooled.len();
         match self.pooling {
             Pooling::Cls => pooled.copy_from_slice(&states[..width]),
+            Pooling::Last => pooled.copy_from_slice(&states[states.len() - width..]),
             Pooling::Mean => {
                 for row in states.chunks_exact(width) {
                     pooled.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);

@@ -4,11 +4,12 @@ use tokenizers::{EncodeInput, Tokenizer};
 
 use super::{Input, invalid};
 use crate::ModelError;
+use crate::engine::tokenizer;
 use crate::weights::ModelFiles;
 
 /// The tokenizer, what it puts around texts, and how much of a text fits between.
 pub struct Tokens {
-    tokenizer: Tokenizer,
+    source: Source,
     single: Template,
     /// Absent where the tokenizer knows no pairs.
     pair: Option<Template>,
@@ -16,6 +17,14 @@ pub struct Tokens {
     longest: usize,
     /// Those of a single text that a prefix of the product may take.
     reserved: usize,
+}
+
+/// What cuts texts.
+enum Source {
+    /// `tokenizer.json`.
+    Hub(Box<Tokenizer>),
+    /// The vocabulary of a GGUF file.
+    Gguf(Box<tokenizer::Tokenizer>),
 }
 
 /// Special tokens around one text or two.
@@ -50,7 +59,20 @@ impl Tokens {
             return Err("its special tokens leave no room for text".into());
         }
         let pair = Template::of_two(&tokenizer)?.filter(|pair| longest > pair.length() + 1);
-        Ok(Self { tokenizer, single, pair, longest, reserved: 0 })
+        Ok(Self { source: Source::Hub(Box::new(tokenizer)), single, pair, longest, reserved: 0 })
+    }
+
+    /// Takes the tokenizer of a GGUF file; it knows no pairs of texts.
+    ///
+    /// # Errors
+    /// A reason, when there is no room for text.
+    pub fn of_gguf(tokenizer: tokenizer::Tokenizer, longest: usize) -> Result<Self, String> {
+        let (before, after) = tokenizer.around();
+        let single = Template { before, after, ..Template::default() };
+        if longest <= single.length() {
+            return Err("its special tokens leave no room for text".into());
+        }
+        Ok(Self { source: Source::Gguf(Box::new(tokenizer)), single, pair: None, longest, reserved: 0 })
     }
 
     /// Keeps room for the longest of the prefixes that stand before a text.
@@ -90,13 +112,14 @@ impl Tokens {
 
     /// The ids of a text behind a prefix, no special ones added.
     pub fn encode(&self, prefix: &str, text: &str) -> Result<Vec<u32>, ModelError> {
-        let encoding = if prefix.is_empty() {
-            self.tokenizer.encode_fast(text, false)
-        } else {
-            self.tokenizer.encode_fast(format!("{prefix}{text}"), false)
+        let joined = format!("{prefix}{text}");
+        let ids = match &self.source {
+            Source::Hub(tokenizer) => {
+                tokenizer.encode_fast(joined, false).ok().map(|encoding| encoding.get_ids().to_vec())
+            }
+            Source::Gguf(tokenizer) => tokenizer.encode(&joined).ok(),
         };
-        let encoding = encoding.map_err(|_| ModelError::Compute("the tokenizer failed on a text".to_owned()))?;
-        Ok(encoding.get_ids().to_vec())
+        ids.ok_or_else(|| ModelError::Compute("the tokenizer failed on a text".to_owned()))
     }
 
     /// What the network reads of one text: special tokens around as much of it as fits.

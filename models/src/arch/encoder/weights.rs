@@ -10,7 +10,7 @@ use crate::engine::qmatmul::Linear;
 use crate::engine::safetensors::{SafetensorsFile, read_floats};
 
 /// Values that share a step in Q8_0.
-const BLOCK: usize = 32;
+pub const BLOCK: usize = 32;
 
 /// Bytes of a block in Q8_0: the step as f16 and the whole numbers.
 const BLOCK_BYTES: usize = 2 + BLOCK;
@@ -42,8 +42,8 @@ pub fn linear(
     Linear::new(&coded)
 }
 
-/// Codes a matrix in Q8_0: per 32 neighbours a step and whole numbers from -127 to 127.
-fn quantise(tensor: &RawTensor) -> Vec<u8> {
+/// Codes a matrix of whole blocks in Q8_0: per 32 neighbours a step and whole numbers from -127 to 127.
+pub fn quantise(tensor: &RawTensor) -> Vec<u8> {
     let row_bytes = tensor.bytes.len() / tensor.rows.max(1);
     let mut coded = vec![0; tensor.rows * tensor.columns / BLOCK * BLOCK_BYTES];
     let rows = coded.par_chunks_mut(tensor.columns / BLOCK * BLOCK_BYTES).zip(tensor.bytes.par_chunks(row_bytes));

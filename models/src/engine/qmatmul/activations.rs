@@ -1,60 +1,108 @@
-//! Activations in 8 bits, quantised as llama.cpp does.
+//! Activations in 8 bits.
 #![expect(unsafe_code, reason = "threads fill rows of their own")]
+
+use std::ops::Range;
 
 use half::f16;
 
 use crate::engine::shared::Shared;
 use crate::engine::team::Team;
 
-/// Values that share a scale.
+/// Values that share a step.
 pub const BLOCK: usize = 32;
+
+/// Columns that kernels work through at a time.
+pub const CHUNK: usize = 256;
+
+/// Blocks in a chunk.
+pub const BLOCKS: usize = CHUNK / BLOCK;
 
 /// Rows below which quantising is not worth a second thread.
 const ROWS_PER_PIECE: usize = 8;
 
-/// Activations of some tokens: per block of 32 a scale and 32 whole numbers from -127 to 127.
+/// Activations of some tokens: per block of 32 a step and 32 whole numbers from -127 to 127.
 ///
-/// This is ggml's Q8_0 and Q8_1 in one (`quantize_row_q8_0`, `quantize_row_q8_1`): the same numbers and the same scale,
-/// rounded to f16 as there, so that sums come out as in llama.cpp up to the order of additions.
+/// The numbers, steps and sums are those of ggml's Q8_0 and Q8_1 (`quantize_row_q8_0`, `quantize_row_q8_1`), rounded to
+/// f16 as there, so that results differ from llama.cpp's only by the order of additions. What f16 cannot hold stays f32.
 #[derive(Default)]
 pub struct Quantised {
     tokens: usize,
     columns: usize,
-    words: Vec<i32>,
-    scales: Vec<Scale>,
+    /// For each 256 columns all tokens, one after the other; empty where nobody asked for it.
+    narrow: Vec<Narrow>,
+    /// The same.
+    wide: Vec<Wide>,
 }
 
-/// What is known of one block.
-#[derive(Clone, Copy, Default)]
-pub struct Scale {
-    /// The value of one step, rounded to f16.
-    pub step: f32,
-    /// The sum of the block's values, rounded to f16.
-    pub total: f32,
+/// 256 columns of one token in W words; the last of a row may hold fewer, the rest is then left over from others.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Chunk<const W: usize> {
+    /// The whole numbers, lowest byte first.
+    pub words: [i32; W],
+    /// Per block the value of one step.
+    pub steps: [f32; BLOCKS],
+    /// Per block the sum of its values.
+    pub totals: [f32; BLOCKS],
+    /// Per block the sums of its first and of its last sixteen whole numbers, in the low and the high 16 bits.
+    pub pairs: [i32; BLOCKS],
+}
+
+/// Four numbers of 8 bits in a word.
+pub type Narrow = Chunk<{ CHUNK / 4 }>;
+
+/// Two numbers of 16 bits in a word: of four columns first the first and third, then the second and fourth. In this
+/// order weights of 8 bits are easiest taken apart.
+pub type Wide = Chunk<{ CHUNK / 2 }>;
+
+/// Kinds of chunks that kernels ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// [`Narrow`].
+    Narrow,
+    /// [`Wide`].
+    Wide,
+}
+
+/// The same 256 columns of some tokens in both forms; one that nobody asked for is empty.
+#[derive(Clone, Copy)]
+pub struct Tokens<'a> {
+    /// In 8 bits.
+    pub narrow: &'a [Narrow],
+    /// In 16 bits.
+    pub wide: &'a [Wide],
 }
 
 impl Quantised {
-    /// Replaces the content by `tokens` rows of `columns`, a multiple of 32.
-    pub fn fill(&mut self, team: &Team, rows: &[f32], columns: usize) {
+    /// Replaces the content by rows of `columns`, a multiple of 32, in the forms that kernels will ask for.
+    pub fn fill(&mut self, team: &Team, rows: &[f32], columns: usize, forms: &[Form]) {
         assert!(
             columns.is_multiple_of(BLOCK) && rows.len().is_multiple_of(columns),
             "activations come in whole blocks"
         );
         self.columns = columns;
         self.tokens = rows.len() / columns;
-        self.words.resize(rows.len() / 4, 0);
-        self.scales.resize(rows.len() / BLOCK, Scale::default());
-        let (words, scales) = (Shared::new(&mut self.words), Shared::new(&mut self.scales));
-        let tokens = self.tokens;
+        let (tokens, count) = (self.tokens, self.tokens * columns.div_ceil(CHUNK));
+        let [is_narrow, is_wide] = [Form::Narrow, Form::Wide].map(|form| forms.contains(&form));
+        self.narrow.resize(if is_narrow { count } else { 0 }, Chunk::EMPTY);
+        self.wide.resize(if is_wide { count } else { 0 }, Chunk::EMPTY);
+        let (narrow, wide) = (Shared::new(&mut self.narrow), Shared::new(&mut self.wide));
         team.run(tokens.div_ceil(ROWS_PER_PIECE), |piece| {
-            for row in piece * ROWS_PER_PIECE..tokens.min((piece + 1) * ROWS_PER_PIECE) {
-                let numbers = &rows[row * columns..(row + 1) * columns];
-                // SAFETY: a row belongs to one piece, and a piece is done once.
-                let (words, scales) = unsafe {
-                    let (words_of_row, blocks) = (columns / 4, columns / BLOCK);
-                    (words.slice(row * words_of_row, words_of_row), scales.slice(row * blocks, blocks))
-                };
-                quantise(numbers, words, scales);
+            let mut chunk = Chunk::EMPTY;
+            for token in piece * ROWS_PER_PIECE..tokens.min((piece + 1) * ROWS_PER_PIECE) {
+                let row = &rows[token * columns..(token + 1) * columns];
+                for (index, values) in row.chunks(CHUNK).enumerate() {
+                    chunk.fill(values);
+                    // SAFETY: a token belongs to one piece, and a piece is done once.
+                    unsafe {
+                        if is_narrow {
+                            narrow.write(index * tokens + token, &[chunk]);
+                        }
+                        if is_wide {
+                            wide.write(index * tokens + token, &[chunk.widened()]);
+                        }
+                    }
+                }
             }
         });
     }
@@ -69,66 +117,137 @@ impl Quantised {
         self.columns
     }
 
-    /// The whole numbers, four to a word, lowest byte first; rows of `columns / 4`.
-    pub fn words(&self) -> &[i32] {
-        &self.words
-    }
-
-    /// Rows of `columns / 32`.
-    pub fn scales(&self) -> &[Scale] {
-        &self.scales
+    /// The same 256 columns of some tokens.
+    pub fn chunk(&self, index: usize, tokens: Range<usize>) -> Tokens<'_> {
+        let range = index * self.tokens + tokens.start..index * self.tokens + tokens.end;
+        Tokens {
+            narrow: if self.narrow.is_empty() { &[] } else { &self.narrow[range.clone()] },
+            wide: if self.wide.is_empty() { &[] } else { &self.wide[range] },
+        }
     }
 }
 
-fn quantise(row: &[f32], words: &mut [i32], scales: &mut [Scale]) {
-    for ((block, words), scale) in row.as_chunks::<BLOCK>().0.iter().zip(words.chunks_exact_mut(8)).zip(scales) {
-        let mut largest = [0f32; 8];
-        for part in block.as_chunks::<8>().0 {
-            for (largest, value) in largest.iter_mut().zip(part) {
-                let value = value.abs();
-                *largest = if value > *largest { value } else { *largest };
+impl<const W: usize> Chunk<W> {
+    const EMPTY: Self = Self { words: [0; W], steps: [0.0; BLOCKS], totals: [0.0; BLOCKS], pairs: [0; BLOCKS] };
+
+    /// The sums of the first and the last sixteen whole numbers of a block.
+    pub fn pair(&self, block: usize) -> [i32; 2] {
+        [i32::from(self.pairs[block] as i16), self.pairs[block] >> 16]
+    }
+}
+
+impl Narrow {
+    fn fill(&mut self, values: &[f32]) {
+        for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+            // As whole numbers, so that NaN counts as the largest: then it is the step and spoils all that comes of it.
+            let largest = values.iter().fold(0, |largest, value| largest.max(value.abs().to_bits()));
+            let largest = f32::from_bits(largest);
+            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+            let mut bytes = [0u8; BLOCK];
+            let mut sums = [0i32; 2];
+            for (half, sum) in sums.iter_mut().enumerate() {
+                for index in half * (BLOCK / 2)..(half + 1) * (BLOCK / 2) {
+                    let number = round_to_whole(values[index] * inverse);
+                    bytes[index] = number as u8;
+                    *sum += i32::from(number);
+                }
             }
+            let words = &mut self.words[block * BLOCK / 4..(block + 1) * BLOCK / 4];
+            for (word, four) in words.iter_mut().zip(bytes.as_chunks().0) {
+                *word = i32::from_le_bytes(*four);
+            }
+            let step = largest / 127.0;
+            self.steps[block] = round(step);
+            self.totals[block] = round(step * (sums[0] + sums[1]) as f32);
+            self.pairs[block] = sums[0] & 0xffff | sums[1] << 16;
         }
-        let largest = largest.iter().fold(0f32, |a, b| a.max(*b));
-        let step = largest / 127.0;
-        let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-        let mut numbers = [0i32; BLOCK];
-        for (number, value) in numbers.iter_mut().zip(block) {
-            *number = (value * inverse).round_ties_even() as i32;
+    }
+
+    fn widened(&self) -> Wide {
+        let mut wide = Wide { words: [0; CHUNK / 2], steps: self.steps, totals: self.totals, pairs: self.pairs };
+        let join = |low: i16, high: i16| i32::from(low) & 0xffff | i32::from(high) << 16;
+        for (two, word) in wide.words.as_chunks_mut::<2>().0.iter_mut().zip(self.words) {
+            let [a, b, c, d] = word.to_le_bytes().map(|byte| i16::from(byte as i8));
+            *two = [join(a, c), join(b, d)];
         }
-        let sum: i32 = numbers.iter().sum();
-        for (word, four) in words.iter_mut().zip(numbers.as_chunks::<4>().0) {
-            *word = i32::from_le_bytes(four.map(|number| number as i8 as u8));
-        }
-        *scale = Scale { step: round(step), total: round(step * sum as f32) };
+        wide
     }
 }
 
+/// The nearest whole number, ties to even, for what lies between -128 and 127; anything for NaN.
+fn round_to_whole(value: f32) -> i8 {
+    // 1.5 · 2²³: floats of this size are whole numbers apart, so that adding it rounds and leaves the number in the lowest
+    // bits.
+    (value + 12_582_912.0).to_bits() as i8
+}
+
+/// Rounded to f16, unless that is too small or too large for it.
 fn round(value: f32) -> f32 {
-    f16::from_f32(value).to_f32()
+    let rounded = f16::from_f32(value).to_f32();
+    let fits = (6.2e-5..=65504.0).contains(&value.abs());
+    if fits { rounded } else { value }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn quantised(row: &[f32]) -> Quantised {
+        let mut quantised = Quantised::default();
+        quantised.fill(&Team::new("test", 1).unwrap(), row, row.len(), &[Form::Wide, Form::Narrow]);
+        quantised
+    }
+
+    fn number(chunk: &Narrow, column: usize) -> i32 {
+        i32::from(chunk.words[column / 4].to_le_bytes()[column % 4] as i8)
+    }
+
     #[test]
     fn keeps_values_to_half_a_step() {
-        let row: Vec<f32> = (0..64).map(|i| ((i * 37 % 64) as f32 - 30.0) * if i < 32 { 0.1 } else { 3.0 }).collect();
-        let mut quantised = Quantised::default();
-        quantised.fill(&Team::new("test", 1).unwrap(), &row, 64);
-        for (i, value) in row.iter().enumerate() {
-            let number = quantised.words()[i / 4].to_le_bytes()[i % 4] as i8;
-            let step = quantised.scales()[i / BLOCK].step;
-            assert!((f32::from(number) * step - value).abs() <= step * 0.56, "{value} became {number} times {step}");
+        for scale in [0.1, 3.0, 1e-7, 1e9] {
+            let row: Vec<f32> = (0..320).map(|i| ((i * 37 % 64) as f32 - 30.0) * scale).collect();
+            let quantised = quantised(&row);
+            for (column, value) in row.iter().enumerate() {
+                let chunk = &quantised.chunk(column / CHUNK, 0..1).narrow[0];
+                let step = chunk.steps[column % CHUNK / BLOCK];
+                let number = number(chunk, column % CHUNK);
+                assert!((number as f32 * step - value).abs() <= step * 0.56, "{value} became {number} times {step}");
+            }
         }
     }
 
     #[test]
-    fn nothing_stays_nothing() {
-        let mut quantised = Quantised::default();
-        quantised.fill(&Team::new("test", 1).unwrap(), &[0.0; 32], 32);
-        assert!(quantised.words().iter().all(|word| *word == 0));
-        assert_eq!(quantised.scales()[0].step, 0.0);
+    fn sums_and_wide_numbers_agree_with_the_numbers() {
+        let row: Vec<f32> = (0..256).map(|i| ((i * 91 % 127) as f32 - 50.0) * 0.3).collect();
+        let quantised = quantised(&row);
+        let Tokens { narrow, wide } = quantised.chunk(0, 0..1);
+        let chunk = &narrow[0];
+        for block in 0..BLOCKS {
+            let sum = |range: Range<usize>| range.map(|column| number(chunk, column)).sum::<i32>();
+            let first = sum(block * BLOCK..block * BLOCK + 16);
+            let last = sum(block * BLOCK + 16..(block + 1) * BLOCK);
+            assert_eq!(chunk.pair(block), [first, last]);
+            let total = chunk.steps[block] * (first + last) as f32;
+            assert!((chunk.totals[block] - total).abs() <= total.abs() * 1e-3);
+        }
+        for column in 0..CHUNK {
+            let word = wide[0].words[column / 4 * 2 + column % 2];
+            let half = if column % 4 < 2 { i32::from(word as i16) } else { word >> 16 };
+            assert_eq!(half, number(chunk, column));
+        }
+        assert_eq!((wide[0].steps, wide[0].totals, wide[0].pairs), (chunk.steps, chunk.totals, chunk.pairs));
+    }
+
+    #[test]
+    fn nothing_stays_nothing_and_no_number_stays_none() {
+        let mut row = vec![0.0; 96];
+        row[40] = f32::NAN;
+        row[70] = f32::INFINITY;
+        let quantised = quantised(&row);
+        let chunk = &quantised.chunk(0, 0..1).narrow[0];
+        assert!(chunk.words[..BLOCK / 4].iter().all(|word| *word == 0));
+        assert_eq!((chunk.steps[0], chunk.totals[0], chunk.pairs[0]), (0.0, 0.0, 0));
+        assert!(chunk.steps[1].is_nan() && chunk.totals[1].is_nan());
+        assert!(!chunk.steps[2].is_finite() && !chunk.totals[2].is_finite());
     }
 }

@@ -13,7 +13,9 @@ use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{Place, WORTH_A_THREAD};
+use candle_core::quantized::GgmlDType;
+
+use super::multiply::{Place, WORTH_A_THREAD};
 use crate::engine::shared::Shared;
 use crate::engine::team::Team;
 
@@ -52,6 +54,16 @@ pub enum Coding {
 }
 
 impl Coding {
+    /// The coding of a tensor, if it is one of these.
+    pub fn of(dtype: GgmlDType) -> Option<Self> {
+        match dtype {
+            GgmlDType::F32 => Some(Coding::F32),
+            GgmlDType::F16 => Some(Coding::F16),
+            GgmlDType::BF16 => Some(Coding::Bf16),
+            _ => None,
+        }
+    }
+
     fn bytes(self) -> usize {
         match self {
             Coding::F32 => 4,
@@ -300,7 +312,7 @@ pub fn multiply_groups(
     (output, output_stride): (&mut [f32], usize),
 ) {
     let way = Way::best();
-    let place = Place { output: Shared::new(output), stride: output_stride, offset: 0 };
+    let place = Place { output: Shared::new(output), stride: output_stride, offset: 0, bias: &[] };
     let step = way.groups(tokens);
     for first in (0..groups.count).step_by(step) {
         let weights = floats_as_bytes(&groups.weights[first * groups.stride..]);
@@ -501,7 +513,7 @@ mod tests {
         let tokens = input.len() / dense.columns;
         let stride = dense.rows + 5;
         let mut output = vec![7.0; tokens * stride];
-        let place = Place { output: Shared::new(&mut output), stride, offset: 3 };
+        let place = Place { output: Shared::new(&mut output), stride, offset: 3, bias: &[] };
         match team {
             Some(team) => dense.multiply(team, input, &place),
             None => dense.multiply_part(way, input, 0..tokens, 0..dense.rows, &place),

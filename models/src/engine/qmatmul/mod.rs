@@ -2,16 +2,25 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `activations` | activations in 8 bits, as llama.cpp quantises them |
-//! | `packed` | Q4_1 and Q8_0 weights, sixteen rows side by side, and the plain kernel |
-//! | `x86` | the same kernels in AVX-512 VNNI, AVX-VNNI and AVX2 |
+//! | `activations` | activations in 8 bits |
+//! | `coding` | how weights are coded, how they lie in memory and how they are spread out for kernels |
+//! | `packed` | a matrix in that order |
+//! | `multiply` | the way through a matrix: which kernel, in which pieces |
+//! | `plain` | the kernels in plain words, and the order in which floats are added |
 //! | `dense` | f32, f16 and bf16 weights with activations in f32 |
+//! | `kernels` | the loops of the fast kernels |
+//! | `x86` | their operations in AVX-512 VNNI, AVX-VNNI and AVX2 |
 //!
-//! Other codings run through candle. A coding gets kernels of its own by a line in [`packed::Coding`] and its kernels.
+//! Other codings run through candle. A coding gets kernels by a line in [`coding::Coding`], how it is unpacked there, and a
+//! line in each table of loops.
 
 mod activations;
+mod coding;
 pub mod dense;
+mod kernels;
+mod multiply;
 mod packed;
+mod plain;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -20,22 +29,24 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
-use self::activations::Quantised;
+use self::activations::{Form, Quantised};
+use self::coding::Coding;
 use self::dense::Dense;
-use self::packed::{Coding, GROUP, Packed, TILE};
+use self::multiply::{Place, Way, multiply};
+use self::packed::Packed;
 use super::gguf::{Gguf, RawTensor};
 use super::shared::Shared;
 use super::team::Team;
 use crate::ModelError;
 
-/// Multiplications that are worth handing to another thread.
-const WORTH_A_THREAD: usize = 1 << 18;
-
-/// A linear layer without bias: one or several matrices of the file with the same input, computed as one.
+/// A linear layer: one or several matrices of the file with the same input, computed as one.
 pub struct Linear {
     parts: Vec<Part>,
     rows: usize,
     columns: usize,
+    /// Added to the results; empty where there is none.
+    bias: Vec<f32>,
+    way: Way,
 }
 
 /// Room for intermediate results, kept between calls.
@@ -51,7 +62,8 @@ enum Part {
 }
 
 impl Linear {
-    /// Takes matrices from a file; `shapes` says which, with the rows that each must have.
+    /// Takes matrices from a file; `shapes` says which, with the rows that each must have. They are copied once, and what
+    /// the file's memory map holds of them is given back.
     pub fn load(gguf: &Gguf<'_>, shapes: &[(&str, usize)], columns: usize) -> Result<Self, String> {
         let mut tensors = Vec::new();
         for (name, rows) in shapes {
@@ -62,31 +74,48 @@ impl Linear {
             }
             tensors.push(tensor);
         }
-        Self::new(&tensors)
+        let linear = Self::new(&tensors)?;
+        tensors.iter().for_each(|tensor| gguf.release(tensor));
+        Ok(linear)
     }
 
     /// Stacks matrices with the same input on top of each other.
     pub fn new(tensors: &[RawTensor<'_>]) -> Result<Self, String> {
         let columns = tensors.first().map_or(0, |tensor| tensor.columns);
-        let mut joined: Vec<(GgmlDType, usize, Vec<u8>)> = Vec::new();
-        let mut total = 0;
-        for tensor in tensors {
-            assert_eq!(tensor.columns, columns, "stacked matrices have the same input");
-            total += tensor.rows;
-            // Matrices of one coding are computed as one, so that threads have to meet less often.
-            match joined.last_mut() {
-                Some((previous, rows, bytes)) if *previous == tensor.dtype => {
-                    *rows += tensor.rows;
-                    bytes.extend_from_slice(tensor.bytes);
-                }
-                _ => joined.push((tensor.dtype, tensor.rows, tensor.bytes.to_vec())),
+        assert!(tensors.iter().all(|tensor| tensor.columns == columns), "stacked matrices have the same input");
+        let mut parts = Vec::new();
+        // Matrices of one coding are computed as one, so that threads have to meet less often.
+        for same in tensors.chunk_by(|a, b| a.dtype == b.dtype) {
+            if let Some(coding) = Coding::of(same[0].dtype) {
+                let bytes: Vec<&[u8]> = same.iter().map(|tensor| tensor.bytes).collect();
+                parts.push(Part::Packed(Packed::new(coding, columns, &bytes)?));
+                continue;
+            }
+            for tensor in same {
+                parts.push(match dense::Coding::of(tensor.dtype) {
+                    Some(coding) => Part::Dense(Dense::new(coding, tensor.rows, columns, tensor.bytes)),
+                    None => Part::through_candle(tensor)?,
+                });
             }
         }
-        let mut parts = Vec::new();
-        for (dtype, rows, bytes) in joined {
-            parts.push(Part::new(dtype, rows, columns, &bytes)?);
-        }
-        Ok(Self { parts, rows: total, columns })
+        let rows = tensors.iter().map(|tensor| tensor.rows).sum();
+        Ok(Self { parts, rows, columns, bias: Vec::new(), way: Way::available()[0] })
+    }
+
+    /// The same with numbers that are added to each output row.
+    pub fn with_bias(self, bias: Vec<f32>) -> Self {
+        assert_eq!(bias.len(), self.rows, "a bias for each row");
+        Self { bias, ..self }
+    }
+
+    /// Memory that the weights take.
+    pub fn bytes(&self) -> usize {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Packed(packed) => packed.bytes(),
+            Part::Dense(dense) => dense.bytes(),
+            Part::Candle { tensor, .. } => tensor.storage_size_in_bytes(),
+        });
+        parts.sum::<usize>() + size_of_val(self.bias.as_slice())
     }
 
     /// Length of an output row.
@@ -104,30 +133,44 @@ impl Linear {
     ) -> Result<(), ModelError> {
         let tokens = input.len() / self.columns;
         assert_eq!(output.len(), tokens * self.rows, "room for the output");
-        if self.parts.iter().any(|part| matches!(part, Part::Packed(_))) {
-            scratch.quantised.fill(team, input, self.columns);
+        let mut forms: Vec<Form> = Vec::new();
+        for part in &self.parts {
+            if let Part::Packed(packed) = part {
+                forms.push(self.way.form(packed.coding()));
+            }
+        }
+        if !forms.is_empty() {
+            scratch.quantised.fill(team, input, self.columns, &forms);
         }
         let mut offset = 0;
         for part in &self.parts {
+            let bias = self.bias.get(offset..offset + part.rows()).unwrap_or_default();
             match part {
                 Part::Packed(packed) => {
-                    let place = Place { output: Shared::new(output), stride: self.rows, offset };
-                    multiply(team, packed, &scratch.quantised, &place);
-                    offset += packed.rows();
+                    let place = Place { output: Shared::new(output), stride: self.rows, offset, bias };
+                    multiply(team, self.way, packed, &scratch.quantised, &place);
                 }
                 Part::Dense(dense) => {
-                    let place = Place { output: Shared::new(output), stride: self.rows, offset };
+                    let place = Place { output: Shared::new(output), stride: self.rows, offset, bias: &[] };
                     dense.multiply(team, input, &place);
-                    offset += dense.rows();
+                    for output in output.chunks_exact_mut(self.rows) {
+                        for (output, bias) in output[offset..].iter_mut().zip(bias) {
+                            *output += bias;
+                        }
+                    }
                 }
                 Part::Candle { matrix, rows, .. } => {
                     let result = through_candle(matrix, input, self.columns).map_err(compute_error)?;
                     for (result, output) in result.chunks_exact(*rows).zip(output.chunks_exact_mut(self.rows)) {
-                        output[offset..offset + rows].copy_from_slice(result);
+                        let output = &mut output[offset..offset + rows];
+                        output.copy_from_slice(result);
+                        for (output, bias) in output.iter_mut().zip(bias) {
+                            *output += bias;
+                        }
                     }
-                    offset += rows;
                 }
             }
+            offset += part.rows();
         }
         Ok(())
     }
@@ -158,62 +201,19 @@ impl Linear {
 }
 
 impl Part {
-    fn new(dtype: GgmlDType, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, String> {
-        let coding = match dtype {
-            GgmlDType::Q4_1 => Some(Coding::Q4_1),
-            GgmlDType::Q8_0 => Some(Coding::Q8_0),
-            _ => None,
-        };
-        if let Some(coding) = coding {
-            return Ok(Part::Packed(Packed::new(coding, rows, columns, bytes)));
-        }
-        let coding = match dtype {
-            GgmlDType::F32 => Some(dense::Coding::F32),
-            GgmlDType::F16 => Some(dense::Coding::F16),
-            GgmlDType::BF16 => Some(dense::Coding::Bf16),
-            _ => None,
-        };
-        if let Some(coding) = coding {
-            return Ok(Part::Dense(Dense::new(coding, rows, columns, bytes)));
-        }
+    fn through_candle(tensor: &RawTensor<'_>) -> Result<Self, String> {
+        let RawTensor { dtype, rows, columns, bytes } = *tensor;
         let tensor = candle_tensor(dtype, rows, columns, bytes).map_err(|error| error.to_string())?;
         let tensor = Arc::new(tensor);
         let matrix = QMatMul::from_arc(tensor.clone()).map_err(|error| error.to_string())?;
         Ok(Part::Candle { matrix, tensor, rows })
     }
-}
 
-/// Where in the output a part's results go.
-struct Place<'a> {
-    output: Shared<'a, f32>,
-    stride: usize,
-    offset: usize,
-}
-
-fn multiply(team: &Team, weights: &Packed, input: &Quantised, place: &Place) {
-    let groups = weights.groups();
-    let work = weights.rows() * input.columns() * input.tokens();
-    let pieces = (work / WORTH_A_THREAD).clamp(1, 4 * team.threads()).min(groups);
-    team.run(pieces, |piece| {
-        let range = piece * groups / pieces..(piece + 1) * groups / pieces;
-        multiply_groups(weights, input, place, range);
-    });
-}
-
-#[expect(unsafe_code, reason = "writes into a buffer that other threads fill too")]
-fn multiply_groups(weights: &Packed, input: &Quantised, place: &Place, groups: std::ops::Range<usize>) {
-    let mut sums = [[0.0; GROUP]; TILE];
-    for group in groups {
-        let first_row = group * GROUP;
-        let rows = GROUP.min(weights.rows() - first_row);
-        for first in (0..input.tokens()).step_by(TILE) {
-            let count = TILE.min(input.tokens() - first);
-            weights.compute(group, input, first, count, &mut sums);
-            for (token, sums) in (first..first + count).zip(&sums) {
-                let at = token * place.stride + place.offset + first_row;
-                // SAFETY: every group belongs to one piece, and groups write to rows of their own.
-                unsafe { place.output.write(at, &sums[..rows]) };
-            }
+    fn rows(&self) -> usize {
+        match self {
+            Part::Packed(packed) => packed.rows(),
+            Part::Dense(dense) => dense.rows(),
+            Part::Candle { rows, .. } => *rows,
         }
     }
 }
@@ -252,4 +252,41 @@ fn candle_row(tensor: &QTensor, row: usize, columns: usize, output: &mut [f32]) 
 
 fn compute_error(error: candle_core::Error) -> ModelError {
     ModelError::Compute(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The codings that have kernels.
+    pub const CODINGS: [GgmlDType; 8] = [
+        GgmlDType::Q4_0,
+        GgmlDType::Q4_1,
+        GgmlDType::Q5_0,
+        GgmlDType::Q5_1,
+        GgmlDType::Q8_0,
+        GgmlDType::Q4K,
+        GgmlDType::Q5K,
+        GgmlDType::Q6K,
+    ];
+
+    /// Numbers from -0.5 to 0.5 that look random and are the same everywhere.
+    pub fn noise(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as f32 / u32::MAX as f32 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// A matrix of noise, as candle quantises it and packed.
+    pub fn quantised(dtype: GgmlDType, rows: usize, columns: usize) -> (QTensor, Packed) {
+        let weights = Tensor::from_vec(noise(rows * columns, 7), (rows, columns), &Device::Cpu).unwrap();
+        let tensor = QTensor::quantize(&weights, dtype).unwrap();
+        let packed = Packed::new(Coding::of(dtype).unwrap(), columns, &[&tensor.data().unwrap()]).unwrap();
+        (tensor, packed)
+    }
 }

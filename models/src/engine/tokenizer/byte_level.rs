@@ -16,6 +16,8 @@ use crate::engine::gguf::Gguf;
 const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN_2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT_4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// How text is split before merging, by the name in `tokenizer.ggml.pre`.
 #[derive(Clone, Copy)]
@@ -25,7 +27,12 @@ enum Splitting {
     /// Each digit alone, then GPT-2's expression.
     DigitsGpt2,
     /// An expression of the model's own.
-    Own { expression: &'static str, compose: bool },
+    Own(&'static str),
+    /// The same over composed characters (NFC).
+    Composed(&'static str),
+    /// The same as [`Splitting::Own`], and a word that is in the vocabulary is taken as it is. Such models begin a text with
+    /// a token where the file does not say otherwise.
+    Whole(&'static str),
 }
 
 const SPLITTINGS: &[(&str, Splitting)] = &[
@@ -33,18 +40,28 @@ const SPLITTINGS: &[(&str, Splitting)] = &[
     ("gpt-2", Splitting::Gpt2),
     ("smollm", Splitting::DigitsGpt2),
     ("starcoder", Splitting::DigitsGpt2),
-    ("llama-bpe", Splitting::Own { expression: LLAMA_3, compose: false }),
-    ("llama3", Splitting::Own { expression: LLAMA_3, compose: false }),
-    ("llama-v3", Splitting::Own { expression: LLAMA_3, compose: false }),
-    ("smaug-bpe", Splitting::Own { expression: LLAMA_3, compose: false }),
-    ("qwen2", Splitting::Own { expression: QWEN_2, compose: true }),
+    ("llama-bpe", Splitting::Whole(LLAMA_3)),
+    ("llama3", Splitting::Whole(LLAMA_3)),
+    ("llama-v3", Splitting::Whole(LLAMA_3)),
+    ("smaug-bpe", Splitting::Own(LLAMA_3)),
+    // Phi-4.
+    ("dbrx", Splitting::Own(LLAMA_3)),
+    ("qwen2", Splitting::Composed(QWEN_2)),
+    ("deepseek-r1-qwen", Splitting::Composed(QWEN_2)),
+    // Phi-4-mini.
+    ("gpt-4o", Splitting::Own(GPT_4O)),
+    ("tekken", Splitting::Whole(TEKKEN)),
 ];
 
 /// A vocabulary with merges.
 pub struct ByteLevel {
     tokenizer: tokenizers::Tokenizer,
-    bytes: HashMap<char, u8>,
+    bytes: ByteCharacters,
+    begins: bool,
 }
+
+/// The characters that stand for bytes.
+pub struct ByteCharacters(HashMap<char, u8>);
 
 impl ByteLevel {
     /// Reads merges and the way of splitting; `tokens` is the vocabulary.
@@ -64,16 +81,15 @@ impl ByteLevel {
         let vocabulary: Vocab = tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
         let model = BPE::builder()
             .vocab_and_merges(vocabulary, merges)
-            // Llama 3 takes a word that is in the vocabulary as it is.
-            .ignore_merges(matches!(splitting, Splitting::Own { expression: LLAMA_3, .. }))
+            .ignore_merges(matches!(splitting, Splitting::Whole(_)))
             .build()
             .map_err(|error| format!("its merges cannot be used: {error}"))?;
         let mut tokenizer = tokenizers::Tokenizer::new(model);
         let steps: Vec<PreTokenizerWrapper> = match splitting {
             Splitting::Gpt2 => vec![Bytes::new(false, false, true).into()],
             Splitting::DigitsGpt2 => vec![Digits::new(true).into(), Bytes::new(false, false, true).into()],
-            Splitting::Own { expression, compose } => {
-                if *compose {
+            Splitting::Own(expression) | Splitting::Composed(expression) | Splitting::Whole(expression) => {
+                if matches!(splitting, Splitting::Composed(_)) {
                     tokenizer.with_normalizer(Some(NFC)).map_err(|error| error.to_string())?;
                 }
                 let pattern = SplitPattern::Regex((*expression).to_owned());
@@ -83,7 +99,13 @@ impl ByteLevel {
             }
         };
         tokenizer.with_pre_tokenizer(Some(Sequence::new(steps)));
-        Ok(Self { tokenizer, bytes: byte_characters() })
+        let begins = matches!(splitting, Splitting::Whole(_));
+        Ok(Self { tokenizer, bytes: ByteCharacters::new(), begins })
+    }
+
+    /// Whether a text begins with a token of its own where the file does not say it.
+    pub fn begins(&self) -> bool {
+        self.begins
     }
 
     /// Appends the tokens of a text.
@@ -95,9 +117,34 @@ impl ByteLevel {
 
     /// The bytes that a token of the vocabulary stands for.
     pub fn bytes(&self, token: &str) -> Vec<u8> {
+        self.bytes.of(token)
+    }
+}
+
+impl ByteCharacters {
+    /// Printable characters stand for themselves, the others lie from U+0100 on
+    /// (<https://github.com/openai/gpt-2/blob/master/src/encoder.py>, `bytes_to_unicode`).
+    pub fn new() -> Self {
+        let mut characters = HashMap::new();
+        let mut next = 0x100u32;
+        for byte in 0..=255u8 {
+            let printable = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+            let character = if printable {
+                char::from(byte)
+            } else {
+                next += 1;
+                char::from_u32(next - 1).unwrap_or('\0')
+            };
+            characters.insert(character, byte);
+        }
+        Self(characters)
+    }
+
+    /// The bytes of a token.
+    pub fn of(&self, token: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(token.len());
         for character in token.chars() {
-            match self.bytes.get(&character) {
+            match self.0.get(&character) {
                 Some(byte) => bytes.push(*byte),
                 None => bytes.extend(character.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -106,34 +153,14 @@ impl ByteLevel {
     }
 }
 
-/// The characters that stand for bytes in GPT-2's vocabulary: printable ones for themselves, the others from U+0100 on
-/// (<https://github.com/openai/gpt-2/blob/master/src/encoder.py>, `bytes_to_unicode`).
-fn byte_characters() -> HashMap<char, u8> {
-    let mut characters = HashMap::new();
-    let mut next = 0x100u32;
-    for byte in 0..=255u8 {
-        let printable = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-        let character = if printable {
-            char::from(byte)
-        } else {
-            next += 1;
-            char::from_u32(next - 1).unwrap_or('\0')
-        };
-        characters.insert(character, byte);
-    }
-    characters
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn bytes_have_characters_of_their_own() {
-        let characters = byte_characters();
-        assert_eq!(characters.len(), 256);
-        assert_eq!(characters[&'a'], b'a');
-        assert_eq!(characters[&'Ġ'], b' ');
-        assert_eq!(characters[&'Ċ'], b'\n');
+        let characters = ByteCharacters::new();
+        assert_eq!(characters.0.len(), 256);
+        assert_eq!(characters.of("aĠĊ日"), "a \n日".as_bytes());
     }
 }

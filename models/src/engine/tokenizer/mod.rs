@@ -1,18 +1,23 @@
-//! Text to tokens and back, by the vocabulary that the GGUF file carries.
+//! Text to tokens and back, by the vocabulary that the model's files carry.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `byte_level` | byte-level BPE (`gpt2` in GGUF): Llama 3, SmolLM, Qwen, … |
-//! | `sentence_piece` | SentencePiece by scores (`llama` in GGUF): Llama 2, TinyLlama, Mistral, … |
+//! | `sentence_piece` | SentencePiece by scores (`llama` in GGUF): Llama 2, TinyLlama, Mistral, Gemma, … |
+//! | `hub` | `tokenizer.json` of the Hugging Face hub |
 
 mod byte_level;
+mod hub;
 mod sentence_piece;
 
 use std::collections::HashSet;
 
 use self::byte_level::ByteLevel;
+use self::hub::HubTokenizer;
 use self::sentence_piece::SentencePiece;
 use super::gguf::Gguf;
+use super::hub::HubFolder;
+use crate::ModelError;
 
 /// Codes that GGUF files give to kinds of tokens (`llama_token_type`).
 mod kind {
@@ -35,26 +40,34 @@ const END_TOKENS: &[&str] = &[
     "</s>",
 ];
 
-/// The tokenizer of a GGUF file.
+/// Special tokens of Phi-3 that leave the white space behind them alone.
+const STRIP_NOTHING: &[&str] = &["<unk>", "<s>", "<|endoftext|>"];
+
+/// The tokenizer of a model.
 pub struct Tokenizer {
     model: Model,
     tokens: Vec<Token>,
     /// Texts that stand for one token wherever they occur in a prompt, longest first.
     specials: Vec<(String, u32)>,
+    /// Whether white space behind a special token goes with it.
+    strips: bool,
     /// Whether a byte begins one of them.
     special_starts: [bool; 256],
     ends: HashSet<u32>,
     begin: Option<u32>,
     end: Option<u32>,
     add_begin: bool,
+    add_end: bool,
 }
 
 enum Model {
     ByteLevel(Box<ByteLevel>),
     SentencePiece(SentencePiece),
+    Hub(Box<HubTokenizer>),
 }
 
 /// A token as the file lists it.
+#[derive(Default)]
 struct Token {
     text: String,
     /// What it adds to an answer; nothing for control tokens.
@@ -77,16 +90,16 @@ impl Tokenizer {
             }
             Some(kinds) => return Err(format!("it lists {} tokens and {} token types", texts.len(), kinds.len())),
         };
-        let default_begin = match gguf.text("tokenizer.ggml.model") {
-            Some("gpt2") => false,
-            Some("llama") => true,
+        let model = match gguf.text("tokenizer.ggml.model") {
+            Some("gpt2") => Model::ByteLevel(Box::new(ByteLevel::read(gguf, &texts)?)),
+            Some("llama") => Model::SentencePiece(SentencePiece::read(gguf, &texts, &kinds)?),
             Some(other) => return Err(format!("its tokenizer is `{other}`; known: gpt2, llama")),
             None => return Err("its metadata lack `tokenizer.ggml.model`".into()),
         };
-        let model = if default_begin {
-            Model::SentencePiece(SentencePiece::read(gguf, &texts, &kinds)?)
-        } else {
-            Model::ByteLevel(Box::new(ByteLevel::read(gguf, &texts)?))
+        let (default_begin, strips) = match &model {
+            Model::ByteLevel(model) => (model.begins(), false),
+            // GGUF cannot say that Phi-3's special tokens take the white space behind them along.
+            _ => (true, gguf.text("general.architecture") == Some("phi3")),
         };
 
         let mut tokens = Vec::with_capacity(texts.len());
@@ -97,7 +110,7 @@ impl Tokenizer {
                 (kind::CONTROL | kind::UNKNOWN, _) => Vec::new(),
                 (kind::USER_DEFINED, _) => text.as_bytes().to_vec(),
                 (_, Model::ByteLevel(model)) => model.bytes(&text),
-                (kind, Model::SentencePiece(_)) => sentence_piece::bytes(&text, kind == kind::BYTE),
+                (kind, _) => sentence_piece::bytes(&text, kind == kind::BYTE),
             };
             if matches!(*kind, kind::CONTROL | kind::UNKNOWN | kind::USER_DEFINED) && !text.is_empty() {
                 specials.push((text.clone(), id as u32));
@@ -107,11 +120,6 @@ impl Tokenizer {
             }
             tokens.push(Token { text, bytes });
         }
-        specials.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
-        let mut special_starts = [false; 256];
-        for (special, _) in &specials {
-            special_starts[special.as_bytes()[0] as usize] = true;
-        }
         let id = |name: &str| {
             let id = u32::try_from(gguf.unsigned(&format!("tokenizer.ggml.{name}_token_id"))?).ok()?;
             ((id as usize) < tokens.len()).then_some(id)
@@ -119,7 +127,37 @@ impl Tokenizer {
         ends.extend([id("eos"), id("eot"), id("eom")].into_iter().flatten());
         let (begin, end) = (id("bos"), id("eos"));
         let add_begin = gguf.bool("tokenizer.ggml.add_bos_token").unwrap_or(default_begin);
-        Ok(Self { model, tokens, specials, special_starts, ends, begin, end, add_begin })
+        let add_end = gguf.bool("tokenizer.ggml.add_eos_token").unwrap_or(false);
+        Ok(Self { strips, begin, end, add_begin, add_end, ..Self::of(model, tokens, specials, ends) })
+    }
+
+    /// With texts that are special, and nothing put around a prompt.
+    fn of(model: Model, tokens: Vec<Token>, mut specials: Vec<(String, u32)>, ends: HashSet<u32>) -> Self {
+        specials.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
+        let mut special_starts = [false; 256];
+        for (special, _) in &specials {
+            special_starts[special.as_bytes()[0] as usize] = true;
+        }
+        Self {
+            model,
+            tokens,
+            specials,
+            strips: false,
+            special_starts,
+            ends,
+            begin: None,
+            end: None,
+            add_begin: false,
+            add_end: false,
+        }
+    }
+
+    /// Reads the tokenizer of a folder of the hub for a network that knows `vocabulary` tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] when a file is missing, [`ModelError::Invalid`] when one is damaged or does not fit.
+    pub fn from_hub(folder: &HubFolder, vocabulary: usize) -> Result<Self, ModelError> {
+        hub::open(folder, vocabulary)
     }
 
     /// How many tokens there are.
@@ -140,9 +178,20 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// The tokens that stand before and behind every text that is to be embedded.
+    pub fn around(&self) -> (Vec<u32>, Vec<u32>) {
+        let begin = self.begin.filter(|_| self.add_begin);
+        let end = self.end.filter(|_| self.add_end);
+        (Vec::from_iter(begin), Vec::from_iter(end))
+    }
+
     /// The tokens of a text, special tokens honoured, none added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
         let mut tokens = Vec::new();
+        if let Model::Hub(model) = &self.model {
+            model.encode(text, &mut tokens)?;
+            return self.known(tokens);
+        }
         let mut rest = text;
         let mut at_start = true;
         while !rest.is_empty() {
@@ -152,12 +201,35 @@ impl Tokenizer {
                 match &self.model {
                     Model::ByteLevel(model) => model.encode(plain, &mut tokens)?,
                     Model::SentencePiece(model) => model.encode(plain, at_start, &mut tokens),
+                    Model::Hub(_) => {}
                 }
             }
             let Some((start, (special, id))) = found else { break };
             tokens.push(*id);
             rest = &rest[start + special.len()..];
+            if self.strips && !STRIP_NOTHING.contains(&special.as_str()) {
+                rest = rest.trim_start();
+            }
             at_start = true;
+        }
+        Ok(tokens)
+    }
+
+    /// Refuses tokens that the network does not know.
+    fn known(&self, tokens: Vec<u32>) -> Result<Vec<u32>, String> {
+        match tokens.iter().find(|token| **token as usize >= self.tokens.len()) {
+            Some(token) => Err(format!("token {token} is none of the network's")),
+            None => Ok(tokens),
+        }
+    }
+
+    /// The tokens of a text in the middle of an answer, where nothing is special.
+    pub fn encode_inside(&self, text: &str) -> Result<Vec<u32>, String> {
+        let mut tokens = Vec::new();
+        match &self.model {
+            Model::ByteLevel(model) => model.encode(text, &mut tokens)?,
+            Model::SentencePiece(model) => model.encode(text, false, &mut tokens),
+            Model::Hub(model) => model.encode_inside(text, &mut tokens)?,
         }
         Ok(tokens)
     }
@@ -221,17 +293,14 @@ impl Tokenizer {
 impl Tokenizer {
     /// Tokens `a`, `b`, `c`, … that only ever go back to text.
     pub(super) fn of_letters(count: u8) -> Self {
-        let text = |index: u8| char::from(b'a' + index).to_string();
-        let tokens = (0..count).map(|index| Token { text: text(index), bytes: text(index).into_bytes() }).collect();
-        Self {
-            model: Model::SentencePiece(SentencePiece::empty()),
-            tokens,
-            specials: Vec::new(),
-            special_starts: [false; 256],
-            ends: HashSet::new(),
-            begin: None,
-            end: None,
-            add_begin: false,
-        }
+        let texts: Vec<String> = (0..count).map(|index| char::from(b'a' + index).to_string()).collect();
+        Self::of_texts(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Tokens of these texts, none of them special.
+    pub(super) fn of_texts(texts: &[&str]) -> Self {
+        let token = |text: &&str| Token { text: (*text).to_owned(), bytes: text.as_bytes().to_vec() };
+        let tokens = texts.iter().map(token).collect();
+        Self::of(Model::SentencePiece(SentencePiece::empty()), tokens, Vec::new(), HashSet::new())
     }
 }

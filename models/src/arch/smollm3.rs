@@ -1,0 +1,46 @@
+//! SmolLM3 (<https://huggingface.co/blog/smollm3>): Llama in which every fourth layer knows no positions (NoPE,
+//! <https://arxiv.org/abs/2501.18795>).
+
+use super::decoder::{Config, Family, Metadata, Pairing};
+use crate::engine::json::Json;
+
+/// For [`super::DECODERS`].
+pub const FAMILY: Family = Family { name: "smollm3", gguf: &["smollm3"], hub: &["smollm3"], from_gguf, from_hub };
+
+/// Every so many layers there is one without positions; GGUF files do not say it.
+const INTERVAL: usize = 4;
+
+fn from_gguf(metadata: &Metadata) -> Result<Config, String> {
+    let mut config = metadata.config(Pairing::Neighbours)?;
+    without_positions(&mut config, INTERVAL);
+    Ok(config)
+}
+
+fn from_hub(hub: &Json) -> Result<Config, String> {
+    let mut config = hub.config()?;
+    // 1 where a layer is turned, in spite of the name.
+    match hub.list("no_rope_layers", |turned| turned.as_u64())? {
+        None => {
+            let interval = hub.number("no_rope_layer_interval")?.unwrap_or(INTERVAL);
+            without_positions(&mut config, interval.max(1));
+        }
+        Some(turned) if turned.len() == config.layers.len() => {
+            for (layer, turned) in config.layers.iter_mut().zip(turned) {
+                layer.rope = (turned != 0).then_some(0);
+            }
+        }
+        Some(turned) => {
+            return Err(format!("`no_rope_layers` is about {} of {} layers", turned.len(), config.layers.len()));
+        }
+    }
+    hub.limit_some(&mut config, |_, layer| layer.rope.is_none())?;
+    Ok(config)
+}
+
+fn without_positions(config: &mut Config, interval: usize) {
+    for (index, layer) in config.layers.iter_mut().enumerate() {
+        if (index + 1).is_multiple_of(interval) {
+            layer.rope = None;
+        }
+    }
+}

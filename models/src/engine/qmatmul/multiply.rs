@@ -1,0 +1,332 @@
+//! Takes a matrix through the kernels: which of them, in which pieces, and where the results go.
+
+use std::cell::RefCell;
+
+use super::activations::{BLOCK, CHUNK, Form, Narrow, Quantised, Tokens, Wide};
+use super::coding::{Coding, Eight, GROUP, Panel};
+use super::kernels::Sums;
+use super::packed::Packed;
+use super::plain;
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use crate::engine::shared::Shared;
+use crate::engine::team::Team;
+
+/// Multiplications that are worth handing to another thread.
+pub const WORTH_A_THREAD: usize = 1 << 17;
+
+/// Tokens that a panel is multiplied with at most before the next one is made.
+const TOKENS: usize = 256;
+
+/// How far ahead of its use memory is asked for.
+const AHEAD: usize = 4096;
+
+/// Bytes of activations that should stay in the second cache while all groups of a piece pass by.
+const CACHE: usize = 256 << 10;
+
+/// How the sums are computed; all ways give the same results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// 512 bits with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 256 bits with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Any processor.
+    Plain,
+}
+
+impl Way {
+    /// Every way that this processor knows, fastest first.
+    pub fn available() -> Vec<Way> {
+        let mut ways = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                ways.push(Way::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                if is_x86_feature_detected!("avxvnni") {
+                    ways.push(Way::AvxVnni);
+                }
+                ways.push(Way::Avx2);
+            }
+        }
+        ways.push(Way::Plain);
+        ways
+    }
+
+    /// In what form it wants activations.
+    pub fn form(self, coding: Coding) -> Form {
+        match (self, coding) {
+            #[cfg(target_arch = "x86_64")]
+            (Way::Avx2, Coding::Q8_0) => Form::Wide,
+            _ => Form::Narrow,
+        }
+    }
+
+    /// In what form it wants weights of 8 bits.
+    fn eight(self) -> Eight {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx512 | Way::AvxVnni => Eight::Shifted,
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => Eight::Wide,
+            Way::Plain => Eight::Signed,
+        }
+    }
+
+    /// Adds the products of a panel, of so many blocks, with tokens to their sums.
+    fn add(self, coding: Coding, panel: &Panel, blocks: usize, tokens: Tokens<'_>, sums: &mut [Sums]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx512 => x86::avx512(coding, panel, blocks, tokens, sums),
+            #[cfg(target_arch = "x86_64")]
+            Way::AvxVnni => x86::avx_vnni(coding, panel, blocks, tokens, sums),
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => x86::avx2(coding, panel, blocks, tokens, sums),
+            Way::Plain => plain::add(coding, panel, blocks, tokens.narrow, sums),
+        }
+    }
+}
+
+/// Where results go: rows `stride` apart, from `offset` on in each.
+pub struct Place<'a> {
+    /// The rows of all tokens.
+    pub output: Shared<'a, f32>,
+    /// Length of a row.
+    pub stride: usize,
+    /// Where in a row.
+    pub offset: usize,
+    /// What is added, one number per row of the weights, or nothing.
+    pub bias: &'a [f32],
+}
+
+/// What a thread works in.
+struct Room {
+    panel: Panel,
+    sums: [Sums; TOKENS],
+}
+
+thread_local! {
+    static ROOM: RefCell<Box<Room>> = RefCell::new(Box::new(Room { panel: Panel::new(), sums: [Sums([0.0; GROUP]); TOKENS] }));
+}
+
+/// Multiplies all tokens with all weights, on all threads.
+pub fn multiply(team: &Team, way: Way, weights: &Packed, input: &Quantised, place: &Place) {
+    assert_eq!(input.columns(), weights.columns(), "weights and activations have the same columns");
+    let groups = weights.groups();
+    let work = weights.rows() * input.columns() * input.tokens();
+    let pieces = (work / WORTH_A_THREAD).clamp(1, 4 * team.threads()).min(groups);
+    team.run(pieces, |piece| {
+        let range = piece * groups / pieces..(piece + 1) * groups / pieces;
+        ROOM.with_borrow_mut(|room| multiply_groups(way, weights, input, place, range, room));
+    });
+}
+
+fn multiply_groups(
+    way: Way,
+    weights: &Packed,
+    input: &Quantised,
+    place: &Place,
+    groups: std::ops::Range<usize>,
+    room: &mut Room,
+) {
+    let coding = weights.coding();
+    let chunk_bytes = match way.form(coding) {
+        Form::Narrow => size_of::<Narrow>(),
+        Form::Wide => size_of::<Wide>(),
+    };
+    let step = (CACHE / (weights.columns().div_ceil(CHUNK) * chunk_bytes)).clamp(32, TOKENS);
+    for first in (0..input.tokens()).step_by(step) {
+        let tokens = first..input.tokens().min(first + step);
+        for group in groups.clone() {
+            let sums = &mut room.sums[..tokens.len()];
+            sums.fill(Sums([0.0; GROUP]));
+            for (index, (columns, chunk)) in weights.chunks(group).enumerate() {
+                fetch(chunk);
+                coding.unpack(chunk, way.eight(), &mut room.panel);
+                way.add(coding, &room.panel, columns / BLOCK, input.chunk(index, tokens.clone()), sums);
+            }
+            write(place, group * GROUP, weights.rows(), first, sums);
+        }
+    }
+}
+
+/// Asks for the bytes that follow a chunk, so that they are there when their turn comes.
+#[inline]
+#[expect(unsafe_code, reason = "a hint to the processor")]
+fn fetch(chunk: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in chunk.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint reads nothing, wherever it points to.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD).cast()) };
+    }
+}
+
+/// Writes the sums of a group's rows.
+#[expect(unsafe_code, reason = "writes into a buffer that other threads fill too")]
+fn write(place: &Place, first_row: usize, rows: usize, first_token: usize, sums: &mut [Sums]) {
+    let rows = first_row..rows.min(first_row + GROUP);
+    for (index, Sums(sums)) in sums.iter_mut().enumerate() {
+        if let Some(bias) = place.bias.get(rows.clone()) {
+            for (sum, bias) in sums.iter_mut().zip(bias) {
+                *sum += bias;
+            }
+        }
+        let at = (first_token + index) * place.stride + place.offset + first_row;
+        // SAFETY: every group belongs to one piece, and groups write to rows of their own.
+        unsafe { place.output.write(at, &sums[..rows.len()]) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use candle_core::quantized::GgmlDType;
+
+    use super::super::tests::{CODINGS, noise, quantised};
+    use super::*;
+
+    fn compute(team: &Team, way: Way, weights: &Packed, input: &[f32]) -> Vec<f32> {
+        let mut activations = Quantised::default();
+        activations.fill(team, input, weights.columns(), &[way.form(weights.coding())]);
+        let mut output = vec![f32::NAN; activations.tokens() * weights.rows()];
+        let place = Place { output: Shared::new(&mut output), stride: weights.rows(), offset: 0, bias: &[] };
+        multiply(team, way, weights, &activations, &place);
+        output
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    /// A block with a step (and a minimum or a factor) and all other bytes the same.
+    fn block(dtype: GgmlDType, step: f32, byte: u8) -> Vec<u8> {
+        let mut bytes = vec![byte; dtype.type_size()];
+        let step = half::f16::from_f32(step).to_le_bytes();
+        match dtype {
+            GgmlDType::Q6K => bytes[208..].copy_from_slice(&step),
+            GgmlDType::Q4_1 | GgmlDType::Q5_1 | GgmlDType::Q4K | GgmlDType::Q5K => {
+                bytes[..2].copy_from_slice(&step);
+                bytes[2..4].copy_from_slice(&step);
+            }
+            _ => bytes[..2].copy_from_slice(&step),
+        }
+        bytes
+    }
+
+    #[test]
+    fn every_way_gives_the_same_bits_for_every_number_of_tokens() {
+        let team = Team::new("test", 2).unwrap();
+        for dtype in CODINGS {
+            let unit = dtype.block_size();
+            for (rows, columns) in [(1, unit), (16, 256), (37, 256 + unit), (40, 1024), (19, 768 - unit)] {
+                let (_, weights) = quantised(dtype, rows, columns);
+                let input = noise(17 * columns, 99);
+                let expected = bits(&compute(&team, Way::Plain, &weights, &input));
+                for way in Way::available() {
+                    for tokens in 1..=17 {
+                        let output = compute(&team, way, &weights, &input[..tokens * columns]);
+                        assert_eq!(bits(&output), expected[..tokens * rows], "{dtype:?} {way:?} {tokens} tokens");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_those_of_the_weights_that_candle_reads() {
+        let team = Team::new("test", 1).unwrap();
+        for dtype in CODINGS {
+            let (tensor, weights) = quantised(dtype, 33, 768);
+            let floats = tensor.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+            let input = noise(300 * 768, 5);
+            for way in Way::available() {
+                let output = compute(&team, way, &weights, &input);
+                for (input, output) in input.chunks(768).zip(output.chunks(33)) {
+                    for (row, sum) in floats.iter().zip(output) {
+                        let exact: f64 = row.iter().zip(input).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        // Rounding activations to 8 bits leaves about 0.011 (one step is 0.5 / 127) per root of columns.
+                        assert!((f64::from(*sum) - exact).abs() < 0.08, "{dtype:?} {way:?}: {sum} for {exact}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_overflow() {
+        let team = Team::new("test", 1).unwrap();
+        for dtype in CODINGS {
+            let columns = 512;
+            for byte in [0x00, 0x7f, 0x80, 0xff, 0x20, 0xe0] {
+                let row = block(dtype, 65504.0, byte).repeat(columns / dtype.block_size());
+                let weights = Packed::new(Coding::of(dtype).unwrap(), columns, &[&row.repeat(16)]).unwrap();
+                let mut row = vec![0.0; columns];
+                weights.row(0, &mut row);
+                for (even, odd) in [(127.0, 127.0), (-127.0, -127.0), (127.0, -127.0)] {
+                    let input: Vec<f32> = [even, odd].repeat(columns / 2);
+                    let exact: f64 = row.iter().zip(&input).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let expected = bits(&compute(&team, Way::Plain, &weights, &input));
+                    for way in Way::available() {
+                        let output = compute(&team, way, &weights, &input);
+                        assert_eq!(bits(&output), expected, "{dtype:?} {way:?} {byte:#x}");
+                        let size: f64 = row.iter().map(|weight| f64::from(weight.abs()) * 127.0).sum();
+                        // Sums of a block that no f16 holds exactly are rounded to it.
+                        let error = (f64::from(output[0]) - exact).abs();
+                        assert!(error <= size * 1e-3, "{dtype:?} {way:?} {byte:#x}: {} for {exact}", output[0]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_spoils_its_token_and_no_other() {
+        let team = Team::new("test", 1).unwrap();
+        for dtype in CODINGS {
+            let (_, weights) = quantised(dtype, 20, 512);
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut input = noise(5 * 512, 3);
+                let clean = input.clone();
+                input[3 * 512 + 300] = bad;
+                for way in Way::available() {
+                    let output = compute(&team, way, &weights, &input);
+                    let expected = compute(&team, way, &weights, &clean);
+                    for (token, (output, expected)) in output.chunks(20).zip(expected.chunks(20)).enumerate() {
+                        match token {
+                            3 => assert!(output.iter().all(|sum| !sum.is_finite()), "{dtype:?} {way:?} {bad}"),
+                            _ => assert_eq!(bits(output), bits(expected), "{dtype:?} {way:?} {bad}"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_numbers_count() {
+        let team = Team::new("test", 1).unwrap();
+        for dtype in CODINGS {
+            let (tensor, weights) = quantised(dtype, 16, 256);
+            let floats = tensor.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+            let input: Vec<f32> = noise(256, 11).iter().map(|value| value * 1e-30).collect();
+            for way in Way::available() {
+                let output = compute(&team, way, &weights, &input);
+                for (row, sum) in floats.iter().zip(output) {
+                    let exact: f64 = row.iter().zip(&input).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    assert!((f64::from(sum) - exact).abs() < 0.08e-30, "{dtype:?} {way:?}: {sum} for {exact}");
+                }
+            }
+        }
+    }
+}

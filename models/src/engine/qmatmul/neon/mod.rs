@@ -1,0 +1,23 @@
+//! The kernels in the instructions of ARM, with and without `sdot`.
+//!
+//! `sdot` multiplies bytes with a sign and adds four products to a sum of 32 bits; without it two products are added in 16
+//! bits first. Quants of up to 6 bits have the same value with and without a sign.
+#![expect(unsafe_code, reason = "processor instructions, and loops without checks of bounds")]
+
+mod dotprod;
+mod pairs;
+mod registers;
+
+use super::activations::{BLOCK, BLOCKS, Chunk, Narrow, Tokens};
+use super::coding::{Coding, GROUP, Panel};
+use super::kernels::{Sums, block_loops, by_tiles, scale_loops, table, times};
+
+/// Words of four columns in a block.
+const WORDS: usize = BLOCK / 4;
+
+table!(dotprod, "the dot product extension", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+    by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| dotprod::blocks::<_, _, 8, 0>(panel, blocks, few, sums))
+});
+table!(pairs, "NEON", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+    by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| pairs::blocks::<_, _, 8, 0>(panel, blocks, few, sums))
+});

@@ -1,0 +1,33 @@
+//! The kernels in the instructions of x86: AVX-512 VNNI, AVX-VNNI and AVX2.
+//!
+//! `vpdpbusd` multiplies bytes without a sign with bytes with a sign and adds four products to a sum of 32 bits. AVX2 adds
+//! two products in 16 bits and goes on adding there as long as nothing can overflow: 8 words of 4-bit quants (8 · 2 · 15 ·
+//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits. Weights of 8 bits are multiplied in 16 bits there.
+#![expect(unsafe_code, reason = "processor instructions, and loops without checks of bounds")]
+
+mod avx2;
+mod avx512;
+mod avx_vnni;
+mod registers;
+mod wide;
+
+use super::activations::{BLOCK, BLOCKS, Chunk, Narrow, Tokens};
+use super::coding::{Coding, GROUP, Panel};
+use super::kernels::{Sums, block_loops, by_tiles, scale_loops, table, times};
+
+/// Words of four columns in a block.
+const WORDS: usize = BLOCK / 4;
+
+table!(avx512, "AVX-512 VNNI", [8, 4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+    by_tiles!([8, 4, 2, 1], tokens.narrow, sums, |few, sums| {
+        avx512::blocks::<_, _, 8, 128>(panel, blocks, few, sums)
+    })
+});
+table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+    by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| {
+        avx_vnni::blocks::<_, _, 8, 128>(panel, blocks, few, sums)
+    })
+});
+table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |panel, blocks, tokens, sums| {
+    by_tiles!([4, 2, 1], tokens.wide, sums, |few, sums| wide::blocks::<_, _, 16, 0>(panel, blocks, few, sums))
+});

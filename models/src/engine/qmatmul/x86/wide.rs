@@ -1,0 +1,38 @@
+//! The loop over numbers of 16 bits in AVX2.
+
+use super::{BLOCKS, Chunk, GROUP, Panel, Sums, block_loops, times};
+
+block_loops!("avx2,fma");
+
+mod ops {
+    use std::arch::x86_64::*;
+
+    pub use super::super::registers::*;
+
+    /// Sums in 32 bits.
+    pub type Short = __m256i;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn dot(sum: Short, weights: __m256i, numbers: __m256i) -> Short {
+        _mm256_add_epi32(sum, _mm256_madd_epi16(weights, numbers))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn widen(short: Short) -> Whole {
+        short
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn early(_pair: i32, _low: i16, _high: i16) -> Short {
+        _mm256_setzero_si256()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn late(_pair: i32, _low: i16, _high: i16) -> Whole {
+        _mm256_setzero_si256()
+    }
+}

@@ -1,0 +1,336 @@
+//! Every decoder architecture against transformers, on tiny random checkpoints in both layouts: `data/decoders/` has them and
+//! the script that made them.
+
+use std::path::{Path, PathBuf};
+
+use intramuros_models::arch::decoder::{self, Decoder, Options};
+use intramuros_models::catalog::{Model, ModelFile, ModelRole, Pooling};
+use intramuros_models::engine::attention::{KvCache, PAGE, PageId, Precision as KvPrecision};
+use intramuros_models::engine::gguf::GgufFile;
+use intramuros_models::engine::hub::HubFolder;
+use intramuros_models::engine::safetensors::SafetensorsFile;
+use intramuros_models::engine::team::Team;
+use intramuros_models::engine::{EngineOptions, Llama, Network, Span};
+use intramuros_models::weights::ModelFiles;
+use intramuros_models::{Embedder, Event, GenerateRequest, Generator, ModelError, Precision, open_embedder};
+use serde::Deserialize;
+
+const GENERATORS: [&str; 9] =
+    ["llama", "mistral", "mistral-nemo", "smollm3", "qwen2", "qwen3", "phi3", "phi4-mini", "gemma3"];
+const EMBEDDER: &str = "qwen3-embedding";
+
+/// Greatest error of a score, relative to the greatest score of its position.
+const TOLERANCE: f32 = 1e-4;
+
+/// Positions of the training where factors for long sequences begin.
+const TRAINED: usize = 24;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    Gguf,
+    Hub,
+}
+
+const LAYOUTS: [Layout; 2] = [Layout::Gguf, Layout::Hub];
+
+#[derive(Deserialize)]
+struct Reference {
+    prompts: Vec<Tokens>,
+    texts: Vec<Tokens>,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    text: String,
+    tokens: Vec<u32>,
+}
+
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/decoders").join(name)
+}
+
+fn reference(name: &str) -> Reference {
+    serde_json::from_slice(&std::fs::read(directory(name).join("reference.json")).unwrap()).unwrap()
+}
+
+/// The numbers that transformers computed for a prompt.
+fn expected(name: &str, prompt: usize) -> Vec<f32> {
+    let file = SafetensorsFile::open(&directory(name).join("reference.safetensors")).unwrap();
+    let tensor = file.tensor(&prompt.to_string()).unwrap();
+    tensor.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+fn load_from(directory: &Path, layout: Layout, positions: usize) -> Result<Decoder, ModelError> {
+    let options = Options { kv: KvPrecision::F32, positions, ..Options::default() };
+    match layout {
+        Layout::Gguf => {
+            let file = GgufFile::open(&directory.join("model.gguf"))?;
+            decoder::from_gguf(&file, &file.content()?, |_| options)
+        }
+        Layout::Hub => decoder::from_hub(&HubFolder::open(directory)?, |_| options),
+    }
+}
+
+fn load(name: &str, layout: Layout, positions: usize) -> Decoder {
+    load_from(&directory(name), layout, positions).unwrap()
+}
+
+/// The scores after every token, computed in parts of so many tokens.
+fn scores(decoder: &mut Decoder, tokens: &[u32], part: usize) -> Vec<f32> {
+    let team = Team::new("test", 2).unwrap();
+    let pages: Vec<PageId> = (0..tokens.len().div_ceil(PAGE) as PageId).rev().collect();
+    let mut cache = KvCache::new(decoder.kv_shape(), pages.len());
+    let (mut all, mut some) = (Vec::new(), Vec::new());
+    for (index, tokens) in tokens.chunks(part).enumerate() {
+        let span = Span { tokens, position: index * part, pages: &pages, scored: tokens.len() };
+        decoder.forward(&team, &[span], &mut cache, &mut some).unwrap();
+        all.extend_from_slice(&some);
+    }
+    all
+}
+
+/// The greatest error relative to the greatest number.
+fn error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let greatest = expected.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
+    found.iter().zip(expected).fold(0f32, |error, (a, b)| error.max((a - b).abs())) / greatest
+}
+
+#[test]
+fn scores_are_those_of_transformers() {
+    let mut wrong = Vec::new();
+    for name in GENERATORS {
+        let reference = reference(name);
+        assert_eq!(reference.prompts.len(), 3);
+        for layout in LAYOUTS {
+            let mut worst = 0f32;
+            for (index, prompt) in reference.prompts.iter().enumerate() {
+                // transformers takes the factors for long sequences where a sequence is long.
+                let positions = if prompt.tokens.len() > TRAINED { 96 } else { TRAINED };
+                let mut decoder = load(name, layout, positions);
+                let expected = expected(name, index);
+                let found = scores(&mut decoder, &prompt.tokens, usize::MAX);
+                let vocabulary = decoder.vocabulary();
+                for (found, expected) in found.chunks(vocabulary).zip(expected.chunks(vocabulary)) {
+                    worst = worst.max(error(found, expected));
+                }
+                assert_eq!(expected.len(), prompt.tokens.len() * vocabulary);
+            }
+            println!("{name}, {layout:?}: {worst:.1e}");
+            if worst.is_nan() || worst > TOLERANCE {
+                wrong.push(format!("{name}, {layout:?}: {worst:.1e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn parts_of_any_length_give_the_same_bits() {
+    for name in GENERATORS {
+        let tokens = &reference(name).prompts[0].tokens;
+        assert!(tokens.len() > 30, "{name}: {} tokens", tokens.len());
+        let mut decoder = load(name, Layout::Hub, 96);
+        let whole = scores(&mut decoder, tokens, usize::MAX);
+        for part in [1, 7, 20] {
+            assert!(scores(&mut decoder, tokens, part) == whole, "{name} in parts of {part}");
+        }
+    }
+}
+
+fn generator(name: &str, layout: Layout) -> Llama {
+    let path = match layout {
+        Layout::Gguf => directory(name).join("model.gguf"),
+        Layout::Hub => directory(name),
+    };
+    let options = EngineOptions { threads: 1, kv_bytes: 1 << 22, sequences: 1 };
+    Llama::load(&path, name, "0", &options).unwrap()
+}
+
+#[test]
+fn tokens_are_those_of_transformers() {
+    let mut wrong = Vec::new();
+    for name in GENERATORS {
+        let reference = reference(name);
+        for layout in LAYOUTS {
+            let generator = generator(name, layout);
+            for Tokens { text, tokens } in reference.prompts.iter().chain(&reference.texts) {
+                let found = generator.tokenize(text).unwrap();
+                if found != *tokens {
+                    wrong.push(format!("{name}, {layout:?}, {text:?}:\n  {found:?}\n  {tokens:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn both_layouts_write_the_same_and_tokens_go_back_to_text() {
+    for name in GENERATORS {
+        let written = LAYOUTS.map(|layout| {
+            let generator = generator(name, layout);
+            let mut text = String::new();
+            for event in generator.generate(GenerateRequest::new("¿Quién firma?", 24)).unwrap() {
+                match event.unwrap() {
+                    Event::Text(more) => text.push_str(&more),
+                    Event::Done(summary) => assert!(summary.completion_tokens > 0),
+                }
+            }
+            text
+        });
+        assert_eq!(written[0], written[1], "{name}");
+    }
+}
+
+/// A copy of a checkpoint to spoil.
+fn copy(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "model.gguf"] {
+        std::fs::copy(directory(name).join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+fn reason(result: Result<Decoder, ModelError>) -> String {
+    match result {
+        Err(ModelError::Invalid { reason, .. }) => reason,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("a spoilt model was accepted"),
+    }
+}
+
+#[test]
+fn what_config_json_gets_wrong_is_named() {
+    let change = |name: &str, key: &str, value: serde_json::Value| {
+        let copy = copy(name);
+        let path = copy.path().join("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config[key] = value;
+        std::fs::write(&path, config.to_string()).unwrap();
+        reason(load_from(copy.path(), Layout::Hub, 96))
+    };
+    let cases = [
+        ("llama", "model_type", "mixtral".into(), "known: llama, mistral"),
+        ("llama", "num_hidden_layers", 3.into(), "`model.layers.2.self_attn.q_proj.weight` is missing"),
+        ("llama", "num_hidden_layers", 1.into(), "has no place in this architecture"),
+        ("llama", "hidden_size", 64.into(), "should be"),
+        ("llama", "vocab_size", 7.into(), "should be 7 by 32"),
+        ("llama", "rope_scaling", serde_json::json!({"rope_type": "dynamic", "factor": 2.0}), "`dynamic`"),
+        ("llama", "num_key_value_heads", 3.into(), "3 key heads"),
+        ("llama", "attention_bias", true.into(), "`model.layers.0.self_attn.q_proj.bias` is missing"),
+        ("qwen2", "model_type", "llama".into(), "is not expected"),
+        ("qwen3", "model_type", "llama".into(), "has no place in this architecture"),
+        ("qwen3", "head_dim", serde_json::Value::Null, "should be"),
+        ("phi3", "rope_scaling", serde_json::json!({"type": "longrope", "long_factor": [1]}), "`short_factor`"),
+        ("smollm3", "no_rope_layers", serde_json::json!([1]), "1 of 5 layers"),
+        ("gemma3", "layer_types", serde_json::json!(["linear_attention"]), "`layer_types`"),
+        ("gemma3", "use_bidirectional_attention", true.into(), "`use_bidirectional_attention`"),
+    ];
+    for (name, key, value, expected) in cases {
+        if expected == "is not expected" {
+            continue;
+        }
+        let found = change(name, key, value);
+        assert!(found.contains(expected), "{name}, {key}: {found}");
+    }
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    for name in ["llama", "phi4-mini", "gemma3"] {
+        let copy = copy(name);
+        for (file, layout, most) in [
+            ("config.json", Layout::Hub, usize::MAX),
+            ("model.safetensors", Layout::Hub, 700),
+            ("model.gguf", Layout::Gguf, 1200),
+        ] {
+            let path = copy.path().join(file);
+            let good = std::fs::read(&path).unwrap();
+            for index in (0..good.len().min(most)).step_by(3) {
+                let mut bytes = good.clone();
+                bytes[index] ^= 0x15;
+                std::fs::write(&path, &bytes).unwrap();
+                let _ = load_from(copy.path(), layout, 96);
+            }
+            for length in (0..good.len()).step_by(good.len() / 13) {
+                std::fs::write(&path, &good[..length]).unwrap();
+                let whole = load_from(copy.path(), layout, 96).is_ok();
+                assert!(!whole, "{name}: {file} cut to {length} of {} bytes was accepted", good.len());
+            }
+            std::fs::write(&path, &good).unwrap();
+        }
+        load_from(copy.path(), Layout::Hub, 96).unwrap();
+    }
+}
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_network_is_refused() {
+    let copy = copy("llama");
+    let path = copy.path().join("tokenizer.json");
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    tokenizer["model"]["vocab"]["one more"] = 5000.into();
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    match Llama::load(copy.path(), "llama", "0", &EngineOptions::default()) {
+        Err(ModelError::Invalid { file, reason }) => {
+            assert!(file.ends_with("tokenizer.json") && reason.contains("5001 tokens"), "{file}: {reason}");
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+fn embedder(layout: Layout, precision: Precision) -> Box<dyn Embedder> {
+    let files = match layout {
+        Layout::Gguf => vec!["model.gguf"],
+        Layout::Hub => vec!["config.json", "tokenizer.json", "model.safetensors"],
+    };
+    let file = |name: &str| ModelFile { name: name.to_owned(), bytes: None, sha256: None };
+    let entry = Model {
+        name: EMBEDDER.to_owned(),
+        role: ModelRole::Embedder,
+        architecture: "qwen3".to_owned(),
+        summary: String::new(),
+        languages: Vec::new(),
+        language_note: String::new(),
+        licence: String::new(),
+        memory_mib: 1,
+        dimensions: Some(32),
+        max_tokens: 64,
+        pooling: Some(Pooling::Last),
+        query_prefix: "Instruct: Find the passage\nQuery:".to_owned(),
+        passage_prefix: String::new(),
+        files: files.into_iter().map(file).collect(),
+        sources: Vec::new(),
+    };
+    let files =
+        ModelFiles { name: EMBEDDER.to_owned(), directory: directory(EMBEDDER), entry, fingerprint: "0".to_owned() };
+    open_embedder(&files, precision).unwrap()
+}
+
+#[test]
+fn vectors_are_those_of_transformers() {
+    let reference = reference(EMBEDDER);
+    let texts: Vec<&str> = reference.prompts.iter().map(|prompt| prompt.text.as_str()).collect();
+    for layout in LAYOUTS {
+        let embedder = embedder(layout, Precision::F32);
+        assert_eq!(
+            (embedder.dimensions(), embedder.count_tokens(texts[1])),
+            (32, reference.prompts[1].tokens.len() - 1)
+        );
+        let vectors = embedder.embed_passages(&texts).unwrap();
+        for (index, vector) in vectors.iter().enumerate() {
+            let error = error(vector, &expected(EMBEDDER, index));
+            println!("{layout:?}: {error:.1e}");
+            assert!(error < TOLERANCE, "{layout:?}, {}: {error}", texts[index]);
+            assert_eq!(embedder.embed_passages(&[texts[index]]).unwrap()[0], *vector, "{}", texts[index]);
+        }
+        // The last of the texts is a question behind its instruction.
+        assert_eq!(embedder.embed_query("Who signs?").unwrap(), vectors[2]);
+        assert!(embedder.identity().contains("last"), "{}", embedder.identity());
+    }
+    let (exact, small) = (embedder(Layout::Hub, Precision::F32), embedder(Layout::Hub, Precision::Int8));
+    let (exact, small) = (exact.embed_query("Who signs?").unwrap(), small.embed_query("Who signs?").unwrap());
+    let cosine: f32 = exact.iter().zip(&small).map(|(a, b)| a * b).sum();
+    assert!(exact != small && cosine > 0.99, "{cosine}");
+}
