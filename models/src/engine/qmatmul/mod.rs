@@ -16,7 +16,7 @@
 
 mod activations;
 mod coding;
-mod dense;
+pub mod dense;
 mod kernels;
 mod multiply;
 #[cfg(target_arch = "aarch64")]
@@ -30,8 +30,6 @@ use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
-
-pub use self::dense::{GROUP as DENSE_GROUP, Groups, multiply_groups};
 
 use self::activations::{Form, Quantised};
 use self::coding::Coding;
