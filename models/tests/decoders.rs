@@ -1,8 +1,13 @@
 //! Every decoder architecture against transformers, on tiny random checkpoints in both layouts: `data/decoders/` has them and
 //! the script that made them.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+use candle_core::quantized::QTensor;
+use candle_core::quantized::gguf_file::{self, Value};
 use intramuros_models::arch::decoder::{self, Decoder, Options};
 use intramuros_models::catalog::{Model, ModelFile, ModelRole, Pooling};
 use intramuros_models::engine::attention::{KvCache, PAGE, PageId, Precision as KvPrecision};
@@ -229,6 +234,69 @@ fn what_config_json_gets_wrong_is_named() {
     for (name, key, value, expected) in cases {
         let found = change(name, key, value);
         assert!(found.contains(expected), "{name}, {key}: {found}");
+    }
+}
+
+/// A checkpoint's GGUF file with other metadata and only the tensors that are to be kept.
+fn rewritten(name: &str, change: impl Fn(&mut BTreeMap<String, Value>), keep: impl Fn(&str) -> bool) -> String {
+    let mut file = File::open(directory(name).join("model.gguf")).unwrap();
+    let content = gguf_file::Content::read(&mut file).unwrap();
+    let mut metadata: BTreeMap<String, Value> = content.metadata.clone().into_iter().collect();
+    change(&mut metadata);
+    let mut tensors = Vec::new();
+    for name in content.tensor_infos.keys().filter(|name| keep(name)) {
+        tensors.push((name.as_str(), content.tensor(&mut file, name, &Device::Cpu).unwrap()));
+    }
+    let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let mut file = File::create(directory.path().join("model.gguf")).unwrap();
+    gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+    reason(load_from(directory.path(), Layout::Gguf, 96))
+}
+
+#[test]
+fn what_gguf_metadata_get_wrong_is_named() {
+    let number = |value: u32| Value::U32(value);
+    let text = |value: &str| Value::String(value.to_owned());
+    let cases = [
+        ("llama", "general.architecture", text("mixtral"), "known: llama, smollm3, qwen2"),
+        ("llama", "general.architecture", text("qwen3"), "`qwen3.embedding_length`"),
+        ("llama", "llama.expert_count", number(8), "mixtures of experts"),
+        ("llama", "llama.rope.scaling.type", text("dynamic"), "`dynamic`"),
+        ("llama", "llama.block_count", number(3), "`blk.2.attn_q.weight` is missing"),
+        ("llama", "llama.block_count", number(1), "has no place in this architecture"),
+        ("llama", "llama.block_count", number(u32::MAX), "number of layers"),
+        ("llama", "llama.rope.dimension_count", number(7), "`rope_freqs.weight`"),
+        ("llama", "llama.attention.head_count_kv", number(0), "number of key heads"),
+        ("llama", "llama.context_length", text("long"), "llama.context_length"),
+        ("llama", "split.count", Value::U16(3), "one of 3 parts"),
+        ("mistral-nemo", "llama.attention.value_length", number(8), "differ in length"),
+        ("qwen3", "qwen3.rope.scaling.factor", Value::F32(f32::NAN), "factors"),
+        ("phi3", "phi3.rope.dimension_count", number(6), "`rope_factors_short.weight`"),
+        ("gemma3", "gemma3.attention.sliding_window", number(0), "gemma3.attention.sliding_window"),
+    ];
+    for (name, key, value, expected) in cases {
+        let change = |metadata: &mut BTreeMap<String, Value>| {
+            metadata.insert(key.to_owned(), value.clone());
+        };
+        let found = rewritten(name, change, |_| true);
+        assert!(found.contains(expected), "{name}, {key}: {found}");
+    }
+    for name in GENERATORS {
+        for missing in ["token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"] {
+            let found = rewritten(name, |_| {}, |name| name != missing);
+            assert!(found.contains(&format!("`{missing}` is missing")), "{name}, {missing}: {found}");
+        }
+    }
+    for (name, missing) in [
+        ("qwen2", "blk.1.attn_k.bias"),
+        ("qwen3", "blk.1.attn_k_norm.weight"),
+        ("gemma3", "blk.0.post_ffw_norm.weight"),
+        ("gemma3", "blk.3.post_attention_norm.weight"),
+    ] {
+        let found = rewritten(name, |_| {}, |name| name != missing);
+        assert!(found.contains(missing), "{name}, {missing}: {found}");
     }
 }
 

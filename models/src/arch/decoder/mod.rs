@@ -88,6 +88,9 @@ pub fn from_gguf(
     let read = || {
         let name = gguf.text("general.architecture").ok_or("its metadata lacks `general.architecture`")?;
         let family = known(name, |family| family.gguf)?;
+        if let Some(parts @ 2..) = gguf.unsigned("split.count") {
+            return Err(format!("it is one of {parts} parts: join them with `llama-gguf-split --merge`"));
+        }
         let config = (family.from_gguf)(&Metadata::new(gguf, name))?;
         config.check()?;
         let options = options(&config);
