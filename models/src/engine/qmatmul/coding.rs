@@ -56,8 +56,6 @@ pub struct Panel {
     pub quants: [[u8; 64]; CHUNK / 2],
     /// Per sixteen columns the whole scale of each row, in both halves of a word; those of 32 columns at even places.
     pub scales: [[i32; GROUP]; 2 * BLOCKS],
-    /// Q6K: per block -32 times the scales of its halves, in the two halves of a word.
-    pub offsets: [[i32; GROUP]; BLOCKS],
     /// Per block the factor of each row; the codings of 256 columns have one for all, at the first place.
     pub steps: [[f32; GROUP]; BLOCKS],
     /// Per block what is added to each weight of a row.
@@ -228,12 +226,6 @@ impl Coding {
                 for (words, scales) in panel.scales.iter_mut().zip(scales) {
                     *words = scales.map(|scale| twice(i32::from(scale as i8)));
                 }
-                for (words, scales) in panel.offsets.iter_mut().zip(scales.as_chunks::<2>().0) {
-                    for (lane, word) in words.iter_mut().enumerate() {
-                        let [first, last] = scales.map(|scales| -32 * i32::from(scales[lane] as i8));
-                        *word = first & 0xffff | last << 16;
-                    }
-                }
             }
         }
     }
@@ -275,7 +267,6 @@ impl Panel {
         Self {
             quants: [[0; 64]; CHUNK / 2],
             scales: [[0; GROUP]; 2 * BLOCKS],
-            offsets: [[0; GROUP]; BLOCKS],
             steps: [[0.0; GROUP]; BLOCKS],
             minima: [[0.0; GROUP]; BLOCKS],
         }

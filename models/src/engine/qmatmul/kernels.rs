@@ -166,7 +166,7 @@ macro_rules! scale_loops {
                 let mut scaled = [[ops::scaled_zero(); PARTS]; C];
                 for (token, scaled) in tokens.iter().zip(scaled.iter_mut()) {
                     for (part, scaled) in scaled.iter_mut().enumerate() {
-                        *scaled = ops::scaled_start(token.pairs[block], &panel.offsets[block], part);
+                        *scaled = ops::scaled_start(token.pairs[block], scales_of(panel, block), part);
                     }
                 }
                 for index in 0..WORDS / SPAN {
@@ -184,6 +184,12 @@ macro_rules! scale_loops {
                 add_steps(block, tokens, &scaled, &mut chunk);
             }
             add_chunk(panel, &chunk, sums);
+        }
+
+        /// The scales of a block's halves.
+        #[inline]
+        fn scales_of(panel: &Panel, block: usize) -> [&[i32; GROUP]; 2] {
+            [&panel.scales[2 * block], &panel.scales[2 * block + 1]]
         }
 
         /// Adds sums times the whole scales of rows.
@@ -308,7 +314,7 @@ macro_rules! one_loops {
                     let blocks = [0, 1, 2, 3].map(|index| 4 * half + index);
                     let mut scaled = [ops::scaled_zero(); 4];
                     for (scaled, block) in scaled.iter_mut().zip(blocks) {
-                        *scaled = ops::scaled_start(token.pairs[block], &panel.offsets[block], part);
+                        *scaled = ops::scaled_start(token.pairs[block], scales_of(panel, block), part);
                     }
                     for first in (0..WORDS).step_by(SPAN) {
                         let mut short = [ops::short_zero(); 4];

@@ -98,7 +98,7 @@ pub fn scaled_zero() -> Scaled {
 
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn scaled_start(_pair: i32, _offsets: &[i32; GROUP], _part: usize) -> Scaled {
+pub fn scaled_start(_pair: i32, _scales: [&[i32; GROUP]; 2], _part: usize) -> Scaled {
     vdupq_n_s32(0)
 }
 

@@ -115,7 +115,7 @@ mod ops {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub fn scaled_start(_pair: i32, _offsets: &[i32; GROUP], _part: usize) -> Scaled {
+    pub fn scaled_start(_pair: i32, _scales: [&[i32; GROUP]; 2], _part: usize) -> Scaled {
         _mm512_setzero_ps()
     }
 

@@ -53,7 +53,7 @@ mod ops {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn scaled_start(_pair: i32, _offsets: &[i32; GROUP], _part: usize) -> Scaled {
+    pub fn scaled_start(_pair: i32, _scales: [&[i32; GROUP]; 2], _part: usize) -> Scaled {
         _mm256_setzero_ps()
     }
 
