@@ -247,7 +247,9 @@ mod tests {
     }
 
     fn unsupported(checked: &Checked) -> Vec<(&str, &str, Unsupported)> {
-        let told = |removed: &'_ Removed| (removed.path.as_deref().unwrap(), removed.sentence.as_str(), removed.reason);
+        fn told(removed: &Removed) -> (&str, &str, Unsupported) {
+            (removed.path.as_deref().unwrap(), removed.sentence.as_str(), removed.reason)
+        }
         checked.unsupported.iter().map(told).collect()
     }
 
