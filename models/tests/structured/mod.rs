@@ -194,6 +194,29 @@ fn a_seed_decides_and_a_grammar_that_allows_everything_changes_nothing() {
     assert_ne!(drawn(1), drawn(2));
 }
 
+#[test]
+fn guesses_change_nothing_and_what_is_forced_is_guessed_right() {
+    let generator = TinyModel::new().load();
+    let mut accepted = 0;
+    for (schema, _) in schemas() {
+        for sampling in samplings() {
+            let plain = request(Grammar::JsonSchema(schema.clone()), sampling, ENOUGH);
+            let ahead = GenerateRequest { speculate: true, ..plain.clone() };
+            let plain = write(&generator, GenerateRequest { speculate: false, ..plain }).unwrap();
+            let ahead = write(&generator, ahead).unwrap();
+            assert_eq!((plain.0, plain.1.finish), (ahead.0, ahead.1.finish), "{schema}");
+            accepted += ahead.1.accepted_tokens;
+        }
+    }
+    assert!(accepted > 500, "{accepted} tokens were guessed right");
+    // Nothing of a constant is left to choose.
+    let constant = Grammar::JsonSchema(json!({ "const": "an answer that is known from its beginning to its end" }));
+    let (_, summary) =
+        write(&generator, GenerateRequest { speculate: true, ..request(constant, Sampling::Greedy, ENOUGH) }).unwrap();
+    assert_eq!(summary.accepted_tokens, summary.drafted_tokens, "{summary:?}");
+    assert!(summary.passes < summary.completion_tokens / 3, "{summary:?}");
+}
+
 fn refusal(generator: &Llama, grammar: Grammar) -> String {
     let checked = CompiledGrammar::new(grammar.clone()).expect_err("it cannot be followed").to_string();
     match write(generator, request(grammar, Sampling::Greedy, 10)) {
@@ -214,6 +237,10 @@ fn what_cannot_be_followed_is_refused_by_name() {
         (json!({ "type": "integer", "minimum": 5, "maximum": 4 }), ["schema", "minimum"]),
         (json!({ "type": "string", "const": 5 }), ["schema", "incompatible"]),
         (json!({ "oneOf": [{ "minLength": 2 }, { "maxLength": 4 }] }), ["oneOf", "anyOf"]),
+        (
+            json!({ "properties": { "a": { "enum": ["x"], "maxLength": 0 } }, "required": ["a"], "type": "object" }),
+            ["schema", "unsatisfiable"],
+        ),
     ] {
         let reason = refusal(&generator, Grammar::JsonSchema(schema));
         assert!(parts.iter().all(|part| reason.contains(part)), "{reason}");
