@@ -17,7 +17,7 @@ use intramuros::store::{EmbedderIdentity, Query, Scored, SparseVector, VectorSto
 use intramuros_ingest::access::{Acl, Caller, Principal};
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId, Language};
 use intramuros_models::catalog::Catalog;
-use intramuros_models::{Embedder, ModelError, weights};
+use intramuros_models::{Embedder, ModelError, Precision, weights};
 
 const DIMENSIONS: usize = 384;
 const CLUSTERS: usize = 300;
@@ -121,7 +121,7 @@ fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String
     let vectors = queries.iter().map(|(_, query)| query.dense.clone()).collect();
     let embedder = RealTimeMadeUpVector::open(vectors);
     let tokens: usize = embedder.questions.iter().map(|question| embedder.count_tokens(question)).sum();
-    let retriever = Retriever { store, embedder: &embedder, settings: &config.retrieve };
+    let retriever = Retriever { store, embedder: &embedder, reranker: None, settings: &config.retrieve };
     let (mut with, mut without, mut embedding) = (Vec::new(), Vec::new(), Vec::new());
     for ((caller, _), words) in queries.iter().zip(words) {
         let retrieved = retriever.search(caller, words, config.retrieve.limit).expect("a search");
@@ -150,7 +150,7 @@ impl RealTimeMadeUpVector {
         let name = &catalog.profile("starter").expect("the profile").embedder;
         let entry = catalog.model(name).expect("the embedder's entry");
         let files = weights::locate(&weights::default_models_dir(), entry).expect("an installed model");
-        let model = intramuros_models::open_embedder(&files).expect("the embedder");
+        let model = intramuros_models::open_embedder(&files, Precision::Int8).expect("the embedder");
         let lines = include_str!("../samples/intranet/questions.jsonl").lines();
         let question = |line| -> serde_json::Value { serde_json::from_str(line).expect("a question") };
         let questions = lines.map(|line| question(line)["question"].as_str().expect("a text").to_owned()).collect();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
-use intramuros_models::{Embedder, Generator, ModelError, weights};
+use intramuros_models::{Embedder, Generator, ModelError, Reranker, weights};
 use tokio::runtime::Handle;
 
 use crate::answer::{Answer, AnswerError, AnswerEvent, AnswerMode, Answerer, Ask};
@@ -30,6 +30,7 @@ pub struct App {
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
+    reranker: OnceLock<Box<dyn Reranker>>,
     store: OnceLock<Arc<dyn VectorStore>>,
     changing: Mutex<()>,
     // Dropped in this order: the room is set aside again when store and state are closed, then the lock goes.
@@ -104,6 +105,7 @@ impl App {
             runtime,
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
+            reranker: OnceLock::new(),
             store: OnceLock::new(),
             changing: Mutex::new(()),
             _reserve: reserve,
@@ -178,6 +180,17 @@ impl App {
         Ok(self.generator.get_or_init(|| generator).as_ref())
     }
 
+    /// The reranker, loaded when first asked for; none where there is none or it is not to be used.
+    pub fn reranker(&self) -> Result<Option<&dyn Reranker>, AppError> {
+        if let Some(reranker) = self.reranker.get() {
+            return Ok(Some(reranker.as_ref()));
+        }
+        let Some(entry) = reranker_entry(&self.config, &self.catalog)? else { return Ok(None) };
+        let files = weights::locate(&self.config.models_dir(), entry)?;
+        let reranker = intramuros_models::open_reranker(&files, self.config.models.precision)?;
+        Ok(Some(self.reranker.get_or_init(|| reranker).as_ref()))
+    }
+
     /// The vector store of the configured embedder, opened when first asked for.
     pub fn store(&self) -> Result<&Arc<dyn VectorStore>, AppError> {
         if let Some(store) = self.store.get() {
@@ -220,7 +233,12 @@ impl App {
 
     /// What search needs.
     pub fn retriever(&self) -> Result<Retriever<'_>, AppError> {
-        Ok(Retriever { store: self.store()?.as_ref(), embedder: self.embedder()?, settings: &self.config.retrieve })
+        Ok(Retriever {
+            store: self.store()?.as_ref(),
+            embedder: self.embedder()?,
+            reranker: self.reranker()?,
+            settings: &self.config.retrieve,
+        })
     }
 
     /// Answers a question inside the caller's rights. The generator is loaded only for mode `generate`. `listener` hears
@@ -287,6 +305,19 @@ pub fn embedder_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a M
 pub fn generator_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a Model, ModelError> {
     let own = &config.models.generator;
     catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.generator } else { own })
+}
+
+/// The catalogue entry of the configured reranker; none where the profile has none or `retrieve.rerank` is off.
+pub fn reranker_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<Option<&'a Model>, ModelError> {
+    if !config.retrieve.rerank {
+        return Ok(None);
+    }
+    let own = Some(&config.models.reranker).filter(|own| !own.is_empty());
+    let name = match own {
+        Some(own) => Some(own),
+        None => catalog.profile(&config.models.profile)?.reranker.as_ref(),
+    };
+    name.map(|name| catalog.model(name)).transpose()
 }
 
 fn with_directory(error: StateError, directory: &Path) -> AppError {

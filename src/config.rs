@@ -48,7 +48,9 @@ pub struct Models {
     pub embedder: String,
     /// Overrides the profile's generator unless empty.
     pub generator: String,
-    /// How the embedder's weights are multiplied.
+    /// Overrides the profile's reranker unless empty.
+    pub reranker: String,
+    /// How the weights of embedder and reranker are multiplied.
     pub precision: Precision,
     /// Memory for the generator's keys and values.
     pub kv_mib: usize,
@@ -123,6 +125,10 @@ pub struct Retrieve {
     pub candidates: usize,
     /// Share of the dense score.
     pub dense_weight: f32,
+    /// Whether a reranker puts the best passages in order.
+    pub rerank: bool,
+    /// Passages that it reads.
+    pub rerank_candidates: usize,
 }
 
 /// How answers are made.
@@ -331,6 +337,7 @@ impl Config {
         for (field, value, most) in [
             ("retrieve.limit", self.retrieve.limit, 100),
             ("retrieve.candidates", self.retrieve.candidates, 1000),
+            ("retrieve.rerank_candidates", self.retrieve.rerank_candidates, 1000),
             ("models.kv_mib", self.models.kv_mib, 1 << 20),
             ("answer.max_tokens", self.answer.max_tokens, 100_000),
             ("answer.passage_tokens", self.answer.passage_tokens, 1_000_000),

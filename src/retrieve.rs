@@ -11,7 +11,7 @@ use std::time::Instant;
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{DocumentId, Language};
 use intramuros_ingest::language;
-use intramuros_models::{Embedder, ModelError};
+use intramuros_models::{Embedder, ModelError, Reranker};
 
 use crate::store::{Branches, Query, Scored, SparseVector, StoreError, StoredChunk, VectorStore, bm25};
 
@@ -27,6 +27,8 @@ pub struct Retriever<'a> {
     pub store: &'a dyn VectorStore,
     /// The embedder that made them.
     pub embedder: &'a dyn Embedder,
+    /// Puts the best passages in order, where there is one.
+    pub reranker: Option<&'a dyn Reranker>,
     /// Limits and weights.
     pub settings: &'a RetrieveSettings,
 }
@@ -34,7 +36,7 @@ pub struct Retriever<'a> {
 /// A chunk that was found, with what speaks for it.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Fused score in 0..1, comparable within one search only.
+    /// Fused score in 0..1, comparable within one search only; after a reranker its probability that the chunk answers.
     pub score: f32,
     /// Cosine between question and chunk, where the dense branch returned it.
     pub cosine: Option<f32>,
@@ -80,7 +82,13 @@ impl Retriever<'_> {
         let query = Query { dense, sparse, documents: Vec::new(), limit: candidates };
         let branches = self.store.search(caller, &query)?;
         let fused = fuse(branches, self.settings.dense_weight);
-        let mut found = without_duplicates(fused, limit);
+        let mut found = match self.reranker {
+            None => without_duplicates(fused, limit),
+            Some(reranker) => {
+                let best = without_duplicates(fused, limit.max(self.settings.rerank_candidates));
+                rerank(reranker, question, best, limit)?
+            }
+        };
         // Reading a passage's words takes longer than finding it: only for those that are returned.
         for found in &mut found {
             found.coverage = coverage(&query.sparse, &found.chunk);
@@ -103,6 +111,25 @@ fn fuse(branches: Branches, dense_weight: f32) -> Vec<Found> {
     let mut found: Vec<Found> = by_place.into_values().collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found
+}
+
+/// Puts passages in the order that a reranker gives them and keeps the first.
+fn rerank(
+    reranker: &dyn Reranker,
+    question: &str,
+    mut found: Vec<Found>,
+    limit: usize,
+) -> Result<Vec<Found>, ModelError> {
+    // Headings say what a passage is about, as they do to the embedder.
+    let texts: Vec<String> = found.iter().map(|found| with_headings(&found.chunk)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for (found, score) in found.iter_mut().zip(reranker.score(question, &texts)?) {
+        found.score = 1.0 / (1.0 + (-score).exp());
+    }
+    // Stable, so that ties keep the order of the fused score.
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.truncate(limit);
+    Ok(found)
 }
 
 fn add_branch(
@@ -131,15 +158,21 @@ fn coverage(question: &SparseVector, chunk: &StoredChunk) -> f32 {
     if question.indices.is_empty() {
         return 0.0;
     }
+    let text = with_headings(chunk);
+    // Both analyses, because the question may be in the other language than the chunk.
+    let own: HashSet<u32> = bm25::query(&text, None).indices.into_iter().collect();
+    let common = question.indices.iter().filter(|term| own.contains(term)).count();
+    common as f32 / question.indices.len() as f32
+}
+
+/// A chunk's title, its section and its text, a line each.
+fn with_headings(chunk: &StoredChunk) -> String {
     let mut text = chunk.title.clone();
     for part in chunk.section.iter().chain([&chunk.text]) {
         text.push('\n');
         text.push_str(part);
     }
-    // Both analyses, because the question may be in the other language than the chunk.
-    let own: HashSet<u32> = bm25::query(&text, None).indices.into_iter().collect();
-    let common = question.indices.iter().filter(|term| own.contains(term)).count();
-    common as f32 / question.indices.len() as f32
+    text
 }
 
 fn without_duplicates(fused: Vec<Found>, limit: usize) -> Vec<Found> {
@@ -220,6 +253,33 @@ mod tests {
         let question = bm25::query("beta", Some(Language::English));
         assert_eq!((coverage(&question, &found[0].chunk), coverage(&question, &found[1].chunk)), (1.0, 0.0));
         assert_eq!(found[2].cosine, None);
+    }
+
+    /// Likes long passages.
+    struct Lengths;
+
+    impl Reranker for Lengths {
+        fn identity(&self) -> &str {
+            "lengths"
+        }
+
+        fn max_tokens(&self) -> usize {
+            100
+        }
+
+        fn score(&self, _: &str, passages: &[&str]) -> Result<Vec<f32>, ModelError> {
+            Ok(passages.iter().map(|passage| passage.len() as f32 - 10.0).collect())
+        }
+    }
+
+    #[test]
+    fn a_reranker_puts_passages_in_its_order() {
+        let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
+        let found = vec![found("a", "short"), found("b", "the longest of them"), found("c", "longer one")];
+        let ranked = rerank(&Lengths, "?", found, 2).unwrap();
+        let order: Vec<&str> = ranked.iter().map(|found| found.chunk.title.as_str()).collect();
+        assert_eq!(order, ["b", "c"]);
+        assert!(ranked[0].score > 0.99 && ranked[1].score < 0.99 && ranked[1].score > 0.5);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Model;
+use crate::catalog::{Model, ModelRole};
 use crate::engine::gguf::{Gguf, GgufFile};
 use crate::engine::hub::HubFolder;
 use crate::weights::ModelFiles;
-use crate::{ModelError, arch};
+use crate::{ModelError, Precision, arch};
 
 /// Tokens that pass through a generator at once at most; intermediate results have room for them.
 const GENERATOR_TOKENS: u64 = 512;
@@ -28,6 +28,10 @@ const REST: u64 = 24 << 20;
 
 /// An intermediate result, and an encoder's weight: f32.
 const FLOAT_BYTES: u64 = 4;
+
+/// Weights that share a step when they are kept in 8 bits, and what they take with it.
+const INT8_BLOCK: u64 = 32;
+const INT8_BLOCK_BYTES: u64 = INT8_BLOCK + 2;
 
 /// The longest header of a safetensors file that is read; that of the largest models has some 100 KB.
 const MAX_HEADER: u64 = 64 << 20;
@@ -46,17 +50,19 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of an installed model. A generator's keys and values get `kv_budget` bytes.
+    /// Of an installed model. A generator's keys and values get `kv_budget` bytes; an encoder's weights are kept in this
+    /// precision.
     ///
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Invalid`] when its files cannot be read.
-    pub fn of_files(files: &ModelFiles, kv_budget: u64) -> Result<Self, ModelError> {
+    pub fn of_files(files: &ModelFiles, kv_budget: u64, precision: Precision) -> Result<Self, ModelError> {
+        let kv_budget = if files.entry.role == ModelRole::Generator { kv_budget } else { 0 };
         if let Ok(path) = files.with_extension("gguf") {
             let file = GgufFile::open(&path)?;
             return Self::of_gguf(&file.content()?, kv_budget).map_err(|reason| file.invalid(reason));
         }
         let is_decoder = arch::generators().contains(&files.entry.architecture.as_str());
-        if is_decoder { Self::of_decoder(files, kv_budget) } else { Self::of_encoder(files) }
+        if is_decoder { Self::of_decoder(files, kv_budget) } else { Self::of_encoder(files, precision) }
     }
 
     /// Of a model that is not here.
@@ -103,7 +109,7 @@ impl Need {
         })
     }
 
-    fn of_encoder(files: &ModelFiles) -> Result<Self, ModelError> {
+    fn of_encoder(files: &ModelFiles, precision: Precision) -> Result<Self, ModelError> {
         let path = files.path("config.json");
         let text = fs::read(&path).map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
         let invalid = |path: &Path, reason: String| ModelError::Invalid { file: path.display().to_string(), reason };
@@ -111,8 +117,14 @@ impl Need {
         let path = files.with_extension("safetensors")?;
         let numbers = safetensors_numbers(&path).map_err(|reason| invalid(&path, reason))?;
         let columns = sizes.hidden_size.saturating_mul(8).saturating_add(sizes.intermediate_size.saturating_mul(2));
+        // The words' embeddings stay in the file, of which single rows are read.
+        let words = sizes.vocab_size.saturating_mul(sizes.hidden_size).min(numbers);
+        let others = match precision {
+            Precision::F32 => (numbers - words).saturating_mul(FLOAT_BYTES),
+            Precision::Int8 => (numbers - words).saturating_mul(INT8_BLOCK_BYTES) / INT8_BLOCK,
+        };
         Ok(Self {
-            weights: numbers.saturating_mul(FLOAT_BYTES),
+            weights: words.saturating_mul(FLOAT_BYTES).saturating_add(others),
             kv: 0,
             working: working(ENCODER_TOKENS, columns, sizes.vocab_size),
             from_files: true,
@@ -359,12 +371,12 @@ mod tests {
     #[test]
     fn an_encoder_needs_its_numbers_as_floats() {
         let directory = tempfile::tempdir().unwrap();
-        let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[3,5],"data_offsets":[0,30]},"b":{"dtype":"F32","shape":[],"data_offsets":[30,34]}}"#;
+        let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[3,5],"data_offsets":[0,30]},"b":{"dtype":"F32","shape":[],"data_offsets":[30,34]},"words":{"dtype":"F32","shape":[100,64],"data_offsets":[34,25634]}}"#;
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
         let path = directory.path().join("model.safetensors");
         fs::write(&path, &bytes).unwrap();
-        let config = r#"{"hidden_size": 64, "intermediate_size": 256, "vocab_size": 1000, "model_type": "bert"}"#;
+        let config = r#"{"hidden_size": 64, "intermediate_size": 256, "vocab_size": 100, "model_type": "bert"}"#;
         fs::write(directory.path().join("config.json"), config).unwrap();
         let entry = Catalog::load(None).unwrap().model("all-MiniLM-L6-v2").unwrap().clone();
         let files = ModelFiles {
@@ -373,14 +385,16 @@ mod tests {
             entry,
             fingerprint: String::new(),
         };
-        let need = Need::of_files(&files, 7 << 20).unwrap();
-        assert_eq!((need.weights, need.kv), (16 * 4, 0));
+        let need = Need::of_files(&files, 7 << 20, Precision::F32).unwrap();
+        assert_eq!((need.weights, need.kv), (6416 * 4, 0));
+        let need = Need::of_files(&files, 0, Precision::Int8).unwrap();
+        assert_eq!(need.weights, 6400 * 4 + 17);
         for length in [4, 20, bytes.len() - 1] {
             fs::write(&path, &bytes[..length]).unwrap();
-            assert!(Need::of_files(&files, 0).is_err(), "cut to {length} bytes");
+            assert!(Need::of_files(&files, 0, Precision::F32).is_err(), "cut to {length} bytes");
         }
         fs::write(&path, [0xff; 64]).unwrap();
-        assert!(Need::of_files(&files, 0).unwrap_err().to_string().contains("no safetensors file"));
+        assert!(Need::of_files(&files, 0, Precision::F32).unwrap_err().to_string().contains("no safetensors file"));
     }
 
     #[test]

@@ -5,10 +5,16 @@ mod tiny;
 
 use std::path::{Path, PathBuf};
 
-use intramuros_models::engine::{EngineOptions, Llama};
+use intramuros_models::arch::decoder;
+use intramuros_models::engine::attention::{KvCache, PageId};
+use intramuros_models::engine::gguf::GgufFile;
+use intramuros_models::engine::team::Team;
+use intramuros_models::engine::{EngineOptions, Llama, Network, Span};
 use intramuros_models::memory::Need;
 use intramuros_models::weights::ModelFiles;
-use intramuros_models::{Event, Finish, GenerateRequest, Generator, Message, ModelError, Role, Sampling, Summary};
+use intramuros_models::{
+    Event, Finish, GenerateRequest, Generator, Message, ModelError, Precision, Role, Sampling, Summary,
+};
 use serde::Deserialize;
 
 use self::tiny::TinyModel;
@@ -28,7 +34,13 @@ struct Case {
     messages: Option<Vec<Message>>,
     prompt: String,
     tokens: Vec<u32>,
-    expected: String,
+    expected_tokens: Vec<u32>,
+}
+
+fn reference() -> Reference {
+    let reference: Reference = serde_json::from_str(include_str!("data/llama_reference.json")).unwrap();
+    assert_eq!(reference.cases.len(), 10);
+    reference
 }
 
 fn greedy(prompt: &str, max_tokens: usize) -> GenerateRequest {
@@ -75,12 +87,10 @@ fn find(directory: &Path, depth: usize) -> Option<PathBuf> {
 }
 
 #[test]
-fn writes_what_llama_cpp_writes() {
+fn prompts_and_tokens_are_those_of_llama_cpp() {
     let Some(path) = starter() else { return };
-    let reference: Reference = serde_json::from_str(include_str!("data/llama_reference.json")).unwrap();
-    assert_eq!(reference.cases.len(), 10);
+    let reference = reference();
     let generator = Llama::load(&path, "starter", &reference.sha256[..16], &EngineOptions::default()).unwrap();
-    let mut different = Vec::new();
     for case in &reference.cases {
         if let Some(messages) = &case.messages {
             assert_eq!(generator.render(messages).unwrap(), case.prompt, "{}: the prompt", case.id);
@@ -89,16 +99,42 @@ fn writes_what_llama_cpp_writes() {
         assert_eq!(generator.count_tokens(&case.prompt), case.tokens.len());
         let (text, summary) = write(&generator, greedy(&case.prompt, reference.max_tokens));
         eprintln!(
-            "{}: prefill {:.0} tokens/s, decode {:.0} tokens/s",
+            "{}: prefill {:.0} tokens/s, decode {:.0} tokens/s: {text:?}",
             case.id,
             1000.0 * (summary.prompt_tokens - summary.cached_tokens) as f64 / summary.prefill_ms,
             1000.0 * summary.completion_tokens as f64 / summary.decode_ms
         );
-        if text != case.expected {
-            different.push(format!("{}:\n  ours      {text:?}\n  llama.cpp {:?}", case.id, case.expected));
+    }
+}
+
+/// Floats are not added in llama.cpp's order. A difference in the last bit rounds some activation to another of its 255
+/// steps, and thirty layers make about a tenth of a score of it: enough to choose another of two words that are nearly as
+/// good, after which texts have nothing in common. So it is llama.cpp's text that is scored, word by word. In three runs
+/// whose activations were scaled by 1 and 1 ± 2⁻²², 7 to 10 of 316 choices differed, by 0.22 at most.
+#[test]
+fn chooses_what_llama_cpp_chooses() {
+    let Some(path) = starter() else { return };
+    let file = GgufFile::open(&path).unwrap();
+    let mut network = decoder::from_gguf(&file, &file.content().unwrap(), |_| decoder::Options::default()).unwrap();
+    let team = Team::of_all_processors("test").unwrap();
+    let mut cache = KvCache::new(network.kv_shape(), 64);
+    let pages: Vec<PageId> = (0..64).collect();
+    let mut scores = Vec::new();
+    let (mut words, mut others) = (0, 0);
+    for case in &reference().cases {
+        let expected = &case.expected_tokens;
+        let tokens = [&case.tokens[..], &expected[..expected.len() - 1]].concat();
+        let span = Span { tokens: &tokens, position: 0, pages: &pages, scored: expected.len() };
+        network.forward(&team, &[span], &mut cache, &mut scores).unwrap();
+        for (word, (scores, token)) in scores.chunks(network.vocabulary()).zip(expected).enumerate() {
+            let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let behind = best - scores[*token as usize];
+            assert!(behind < 0.4, "{}, word {word}: llama.cpp's choice is {behind} behind", case.id);
+            words += 1;
+            others += usize::from(behind > 0.0);
         }
     }
-    assert!(different.is_empty(), "{} of 10 differ\n{}", different.len(), different.join("\n"));
+    assert!(words > 300 && others <= words / 20, "{others} of {words} words are chosen otherwise");
 }
 
 #[test]
@@ -244,14 +280,14 @@ fn other_architectures_and_codings_are_named() {
 #[test]
 fn what_a_file_needs_is_known_before_it_is_loaded() {
     let model = TinyModel::new();
-    let need = Need::of_files(&ModelFiles::of_gguf(model.path()).unwrap(), 7 << 20).unwrap();
+    let need = Need::of_files(&ModelFiles::of_gguf(model.path()).unwrap(), 7 << 20, Precision::F32).unwrap();
     let file_bytes = std::fs::metadata(model.path()).unwrap().len();
     assert!((file_bytes / 2..file_bytes).contains(&need.weights), "{need:?} of {file_bytes}");
     assert_eq!(need.kv, 7 << 20);
     assert!(need.from_files && need.working < 64 << 20, "{need:?}");
 
     let lost = TinyModel::with(|metadata| drop(metadata.remove("llama.feed_forward_length")));
-    let error = Need::of_files(&ModelFiles::of_gguf(lost.path()).unwrap(), 0).unwrap_err().to_string();
+    let error = Need::of_files(&ModelFiles::of_gguf(lost.path()).unwrap(), 0, Precision::F32).unwrap_err().to_string();
     assert!(error.contains("tiny.gguf") && error.contains("feed_forward_length"), "{error}");
 }
 

@@ -193,7 +193,9 @@ fn collect_labels(schema: &serde_json::Value, labels: &mut HashSet<String>) {
         serde_json::Value::Object(members) => {
             for (name, value) in members {
                 match (name.as_str(), value) {
-                    ("const", serde_json::Value::String(text)) => drop(labels.insert(text.clone())),
+                    ("const", serde_json::Value::String(text)) => {
+                        labels.insert(text.clone());
+                    }
                     ("enum", serde_json::Value::Array(texts)) => {
                         labels.extend(texts.iter().filter_map(|text| text.as_str().map(str::to_owned)));
                     }
@@ -247,7 +249,9 @@ mod tests {
     }
 
     fn unsupported(checked: &Checked) -> Vec<(&str, &str, Unsupported)> {
-        let told = |removed: &'_ Removed| (removed.path.as_deref().unwrap(), removed.sentence.as_str(), removed.reason);
+        fn told(removed: &Removed) -> (&str, &str, Unsupported) {
+            (removed.path.as_deref().unwrap(), removed.sentence.as_str(), removed.reason)
+        }
         checked.unsupported.iter().map(told).collect()
     }
 

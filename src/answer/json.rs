@@ -63,8 +63,8 @@ struct Reader<'a> {
     leaves: Vec<Leaf>,
 }
 
-impl Reader<'_> {
-    fn rest(&self) -> &str {
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 

@@ -99,7 +99,7 @@ pub struct Answer {
 
 impl Answer {
     /// Whether it was asked for in a given form.
-    fn is_formed(&self) -> bool {
+    pub fn is_formed(&self) -> bool {
         self.provenance.form_sha256.is_some()
     }
 

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use anyhow::Context;
+use serde_json::Value;
 
 use super::output::{self, printable, printable_lines};
 use super::{As, Session};
@@ -27,13 +30,19 @@ pub struct Args {
     /// Draw the words at random with this seed instead of taking the likeliest; the same seed gives the same answer
     #[arg(long)]
     seed: Option<u64>,
+    /// Answer with JSON that is valid against the JSON Schema in this file; values that no passage supports become `null` or
+    /// go away where it allows that
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
 }
 
 pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
     let questions = super::questions(&args.question, args.batch.as_deref(), &session.config.answer)?;
+    let schema = args.schema.as_deref().map(read_schema).transpose()?;
     let engine = session.engine("ask")?;
     for question in questions {
-        let call = Question { question, mode: args.mode, seed: args.seed, principals: args.who.principals.clone() };
+        let (mode, seed, principals) = (args.mode, args.seed, args.who.principals.clone());
+        let call = Question { question, mode, seed, schema: schema.clone(), principals };
         if session.json || args.batch.is_some() {
             output::json(&engine.get(call)?)?;
         } else {
@@ -46,6 +55,11 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn read_schema(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
 }
 
 /// Prints checked text as it comes; a closed pipe ends the work.
@@ -74,6 +88,11 @@ pub fn print_rest(answer: &Answer) {
     }
     if answer.fell_back {
         outln!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
+    } else if answer.is_formed() {
+        for value in &answer.unsupported {
+            let path = value.path.as_deref().unwrap_or_default();
+            outln!("\nno passage supports `{}` at `{}`", printable(&value.sentence), printable(path));
+        }
     } else if !answer.unsupported.is_empty() {
         outln!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));
     }

@@ -98,7 +98,7 @@ fn parts(session: &Session, args: &Args) -> anyhow::Result<Vec<Measured>> {
         let embedder = match &app {
             Some(app) => app.embedder()?,
             None => {
-                own = open_embedder(&installed(session, embedder_entry)?)?;
+                own = open_embedder(&installed(session, embedder_entry)?, session.config.models.precision)?;
                 own.as_ref()
             }
         };

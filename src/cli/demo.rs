@@ -50,6 +50,7 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     session.config.models.profile = STARTER.to_owned();
     session.config.models.embedder.clear();
     session.config.models.generator.clear();
+    session.config.models.reranker.clear();
 
     say(&session, "1. The starter models");
     let catalog = Catalog::load(session.config.models.catalog.as_deref())?;

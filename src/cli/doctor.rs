@@ -7,7 +7,7 @@ use intramuros_models::{ModelError, weights};
 use serde_json::json;
 
 use super::{Session, output};
-use crate::app::{embedder_entry, generator_entry};
+use crate::app::{embedder_entry, generator_entry, reranker_entry};
 use crate::config::{DEFAULTS, StoreKind};
 use crate::doctor::Finding;
 use crate::local::{Engine, Examine};
@@ -54,12 +54,16 @@ fn models(session: &Session) -> (Vec<Finding>, Vec<Need>) {
         Ok(catalog) => catalog,
         Err(error) => return (vec![Finding::new("catalogue", Err(error.into()))], Vec::new()),
     };
-    let roles = [("embedder", embedder_entry(config, &catalog)), ("generator", generator_entry(config, &catalog))];
+    let mut roles =
+        vec![("embedder", embedder_entry(config, &catalog)), ("generator", generator_entry(config, &catalog))];
+    if let Some(reranker) = reranker_entry(config, &catalog).transpose() {
+        roles.push(("reranker", reranker));
+    }
     let mut needs = Vec::new();
     let look = |(role, entry): (&str, Result<&Model, ModelError>)| {
         let described = entry.and_then(|entry| {
             let files = weights::locate(&config.models_dir(), entry)?;
-            let need = Need::of_files(&files, config.engine().kv_bytes as u64)?;
+            let need = Need::of_files(&files, config.engine().kv_bytes as u64, config.models.precision)?;
             needs.push(need);
             let (directory, languages) = (files.directory.display(), entry.languages.join(", "));
             Ok(format!("{} in {directory}, for {languages}; in memory {need}", files.name))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Subcommand;
 use intramuros_models::catalog::Catalog;
-use intramuros_models::memory;
+use intramuros_models::memory::{self, Need};
 use serde_json::json;
 
 use super::Session;
@@ -90,7 +90,9 @@ pub fn describe(pulled: &Pulled) -> String {
 }
 
 fn list(session: &Session, catalog: &Catalog, directory: &Path) -> anyhow::Result<()> {
-    let listed = pull::list(catalog, directory, session.config.engine().kv_bytes as u64);
+    let listed = pull::list(catalog, directory, |files| {
+        Need::of_files(files, session.config.engine().kv_bytes as u64, session.config.models.precision)
+    });
     if session.json {
         return output::json(&json!({ "models": listed }));
     }

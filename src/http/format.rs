@@ -6,11 +6,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 /// The form of an answer.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ResponseFormat {
     /// Sentences with the marks of their citations.
-    #[default]
     Text,
     /// A JSON object, whatever its members.
     JsonObject,

@@ -1,8 +1,9 @@
 //! For any OpenAI client: `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`.
 //!
 //! A chat answers from the caller's documents, with the same search, check and rights as `/api/v1/ask`; the citations come
-//! beside the text. Where a form is asked for and the documents hold no answer in it, the answer is a `refusal`. Requests are read leniently, as clients send much that has no meaning here (`temperature`, say);
-//! what would change the meaning of an answer and is not done is refused by name.
+//! beside the text. Where a form is asked for and the documents hold no answer in it, there is a `refusal`. Requests are read
+//! leniently, as clients send much that has no meaning here (`temperature`, say); what would change the meaning of an answer
+//! and is not done is refused by name.
 
 use std::sync::atomic::Ordering;
 

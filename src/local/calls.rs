@@ -1,8 +1,11 @@
 //! The calls other than ingest: what reads, what forgets a source, and users, groups and keys.
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use intramuros_ingest::access::Acl;
 use intramuros_ingest::document::DocumentId;
+use intramuros_models::{CompiledGrammar, Grammar};
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Event, Listener, caller};
@@ -48,6 +51,8 @@ pub struct Question {
     pub mode: Option<AnswerMode>,
     /// Greedy unless given.
     pub seed: Option<u64>,
+    /// What the answer must be valid against, as JSON; sentences if not given.
+    pub schema: Option<serde_json::Value>,
     /// On whose behalf.
     pub principals: Option<Acl>,
 }
@@ -59,7 +64,9 @@ impl Call for Question {
         let settings = &app.config().answer;
         answer::validate(&self.question, settings)?;
         let mode = self.mode.unwrap_or(settings.mode);
-        let ask = Ask { question: self.question.clone(), mode, seed: self.seed, max_tokens: None, form: None };
+        let grammar = self.schema.clone().map(Grammar::JsonSchema);
+        let form = grammar.map(CompiledGrammar::new).transpose()?.map(Arc::new);
+        let ask = Ask { question: self.question.clone(), mode, seed: self.seed, max_tokens: None, form };
         Ok(app.ask(&caller(self.principals.as_ref()), &ask, &mut |event| match event {
             AnswerEvent::Text(text) | AnswerEvent::Refusal(text) => listener.tell(Event::Text(text.to_owned())),
             AnswerEvent::Citation(_) | AnswerEvent::Waiting => !listener.is_cancelled(),

@@ -111,7 +111,7 @@ impl Family {
         let path = files.with_extension("safetensors")?;
         let file = Arc::new(SafetensorsFile::open(&path)?);
         #[cfg(feature = "cuda")]
-        if let device @ candle_core::Device::Cuda(_) = device::device()? {
+        if let device @ candle_core::Device::Cuda(_) = crate::device::device()? {
             let network = candle::Network::open(self, config, &path, &device);
             return Ok((file.clone(), Box::new(network.map_err(|error| file.invalid(error.to_string()))?)));
         }

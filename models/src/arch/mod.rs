@@ -11,6 +11,7 @@ mod encoder;
 mod gemma3;
 mod llama;
 mod mistral;
+pub mod modernbert;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -24,12 +25,19 @@ pub type OpenEmbedder = fn(&ModelFiles, Precision) -> Result<Box<dyn Embedder>, 
 pub type OpenReranker = fn(&ModelFiles, Precision) -> Result<Box<dyn Reranker>, ModelError>;
 
 /// Embedders by the name of their architecture in the catalogue.
-pub const EMBEDDERS: &[(&str, OpenEmbedder)] =
-    &[("bert", bert::open_embedder), ("xlm-roberta", xlm_roberta::open_embedder), ("qwen3", decoder::embedder::open)];
+pub const EMBEDDERS: &[(&str, OpenEmbedder)] = &[
+    ("bert", bert::open_embedder),
+    ("xlm-roberta", xlm_roberta::open_embedder),
+    ("modernbert", modernbert::open_embedder),
+    ("qwen3", decoder::embedder::open),
+];
 
 /// Rerankers by the name of their architecture in the catalogue.
-pub const RERANKERS: &[(&str, OpenReranker)] =
-    &[("bert", bert::open_reranker), ("xlm-roberta", xlm_roberta::open_reranker)];
+pub const RERANKERS: &[(&str, OpenReranker)] = &[
+    ("bert", bert::open_reranker),
+    ("xlm-roberta", xlm_roberta::open_reranker),
+    ("modernbert", modernbert::open_reranker),
+];
 
 /// Generators, all of them on the network of [`decoder`].
 pub const DECODERS: &[&decoder::Family] = &[

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
+pub use candle_core::quantized::GgmlDType;
 use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::ModelError;

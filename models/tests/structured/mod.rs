@@ -154,11 +154,10 @@ fn a_match_of_a_regular_expression_from_beginning_to_end() {
 fn only_a_whole_match_ends_by_itself() {
     let generator = TinyModel::new().load();
     let (mut stopped, mut cut) = (0, 0);
-    for grammar in
-        [Grammar::JsonObject, Grammar::JsonSchema(json!({ "type": "array", "items": { "type": "integer" } }))]
-    {
+    let lists = |items: Value| Grammar::JsonSchema(json!({ "type": "array", "items": items, "minItems": 3 }));
+    for grammar in [lists(json!({ "type": "integer" })), lists(json!({ "type": "string", "minLength": 2 }))] {
         for seed in 0..40 {
-            let (text, summary) = write(&generator, request(grammar.clone(), random(seed), 40)).unwrap();
+            let (text, summary) = write(&generator, request(grammar.clone(), random(seed), 22)).unwrap();
             let parsed = serde_json::from_str::<Value>(&text);
             match summary.finish {
                 Finish::Stop => {
@@ -166,7 +165,8 @@ fn only_a_whole_match_ends_by_itself() {
                     stopped += 1;
                 }
                 Finish::Length => {
-                    assert_eq!(summary.completion_tokens, 40);
+                    assert_eq!(summary.completion_tokens, 22);
+                    assert!(parsed.is_err(), "{text}");
                     cut += 1;
                 }
             }
@@ -194,6 +194,29 @@ fn a_seed_decides_and_a_grammar_that_allows_everything_changes_nothing() {
     assert_ne!(drawn(1), drawn(2));
 }
 
+#[test]
+fn guesses_change_nothing_and_what_is_forced_is_guessed_right() {
+    let generator = TinyModel::new().load();
+    let mut accepted = 0;
+    for (schema, _) in schemas() {
+        for sampling in samplings() {
+            let plain = request(Grammar::JsonSchema(schema.clone()), sampling, ENOUGH);
+            let ahead = GenerateRequest { speculate: true, ..plain.clone() };
+            let plain = write(&generator, GenerateRequest { speculate: false, ..plain }).unwrap();
+            let ahead = write(&generator, ahead).unwrap();
+            assert_eq!((plain.0, plain.1.finish), (ahead.0, ahead.1.finish), "{schema}");
+            accepted += ahead.1.accepted_tokens;
+        }
+    }
+    assert!(accepted > 500, "{accepted} tokens were guessed right");
+    // Nothing of a constant is left to choose.
+    let constant = Grammar::JsonSchema(json!({ "const": "an answer that is known from its beginning to its end" }));
+    let (_, summary) =
+        write(&generator, GenerateRequest { speculate: true, ..request(constant, Sampling::Greedy, ENOUGH) }).unwrap();
+    assert_eq!(summary.accepted_tokens, summary.drafted_tokens, "{summary:?}");
+    assert!(summary.passes < summary.completion_tokens / 3, "{summary:?}");
+}
+
 fn refusal(generator: &Llama, grammar: Grammar) -> String {
     let checked = CompiledGrammar::new(grammar.clone()).expect_err("it cannot be followed").to_string();
     match write(generator, request(grammar, Sampling::Greedy, 10)) {
@@ -214,6 +237,10 @@ fn what_cannot_be_followed_is_refused_by_name() {
         (json!({ "type": "integer", "minimum": 5, "maximum": 4 }), ["schema", "minimum"]),
         (json!({ "type": "string", "const": 5 }), ["schema", "incompatible"]),
         (json!({ "oneOf": [{ "minLength": 2 }, { "maxLength": 4 }] }), ["oneOf", "anyOf"]),
+        (
+            json!({ "properties": { "a": { "enum": ["x"], "maxLength": 0 } }, "required": ["a"], "type": "object" }),
+            ["schema", "unsatisfiable"],
+        ),
     ] {
         let reason = refusal(&generator, Grammar::JsonSchema(schema));
         assert!(parts.iter().all(|part| reason.contains(part)), "{reason}");
@@ -224,13 +251,19 @@ fn what_cannot_be_followed_is_refused_by_name() {
         (r"\bword", ["regular expression", "word boundaries"]),
         (r"(a)\1", ["backreference", "character 4"]),
         ("ñ[z-a]", ["invalid character class range", "character 3"]),
-        (r"a[^\s\S]", ["regular expression", ""]),
         ("end\\", ["incomplete escape", "character 4"]),
+        (r"a[^\s\S]", ["regular expression", "nothing matches"]),
+        ("(a{500}){500}", ["250000 bytes", "10000"]),
         ("(?P<stop>a)b", ["stop", "another name"]),
     ] {
         let reason = refusal(&generator, Grammar::Regex(regex.into()));
         assert!(parts.iter().all(|part| reason.contains(part)), "{regex}: {reason}");
     }
+    // That nothing matches is found without a model.
+    let nothing =
+        json!({ "type": "object", "properties": { "a": { "enum": ["x"], "maxLength": 0 } }, "required": ["a"] });
+    let error = CompiledGrammar::new(Grammar::JsonSchema(nothing)).expect_err("nothing matches");
+    assert!(error.to_string().contains("unsatisfiable"), "{error}");
     let stop = GenerateRequest { stop: vec!["x".into()], ..request(Grammar::JsonObject, Sampling::Greedy, 10) };
     assert!(matches!(write(&generator, stop), Err(ModelError::Grammar(reason)) if reason.contains("stop text")));
 }
@@ -238,10 +271,15 @@ fn what_cannot_be_followed_is_refused_by_name() {
 /// Schemas and expressions made to take long.
 fn hostile() -> Vec<Grammar> {
     let chain = |member: &dyn Fn(usize) -> Value| {
-        let defs: serde_json::Map<String, Value> = (0..900).map(|i| (format!("{i}"), member(i + 1))).collect();
-        let mut schema = json!({ "$ref": "#/$defs/0", "$defs": defs });
-        schema["$defs"]["900"] = json!({ "type": "string" });
-        schema
+        let mut defs = serde_json::Map::new();
+        for i in 0.. {
+            defs.insert(format!("{i}"), member(i + 1));
+            if json!(defs).to_string().len() > 32_000 {
+                defs.insert(format!("{}", i + 1), json!({ "type": "string" }));
+                break;
+            }
+        }
+        json!({ "$ref": "#/$defs/0", "$defs": defs })
     };
     let next = |i: usize| json!(format!("#/$defs/{i}"));
     let doubling: serde_json::Map<String, Value> = (0..60)

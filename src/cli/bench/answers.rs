@@ -54,7 +54,13 @@ pub fn measure(session: &mut Session, folder: &Path, args: &Args) -> anyhow::Res
     let mut guesses = args.check_guesses.then(Guesses::default);
     let mut progress = Progress::counting(chosen.len() as u64, "questions");
     for question in chosen {
-        let ask = Ask { question: question.question.clone(), mode: AnswerMode::Generate, seed: None, max_tokens: None };
+        let ask = Ask {
+            question: question.question.clone(),
+            mode: AnswerMode::Generate,
+            form: None,
+            seed: None,
+            max_tokens: None,
+        };
         let answer = app.ask_with(Some(&generator), &question.caller()?, &ask, &mut |_| true)?;
         progress.advance(1);
         whole_ms += answer.timings_ms.total;

@@ -199,7 +199,9 @@ pub fn words_of(tokens: usize, beginning: &str, count: &dyn Fn(&str) -> usize) -
         text.push(' ');
         text.push_str(WORDS);
     }
-    for word in WORDS.split(' ').chain(std::iter::repeat_n("a", sentence)) {
+    // A sentence was taken for one token longer than it is, in case one is lost where it is joined on.
+    let more = WORDS.split(' ').cycle().take(tokens / sentence + 2 * sentence);
+    for word in more.chain(std::iter::repeat_n("a", sentence)) {
         let length = text.len();
         text.push(' ');
         text.push_str(word);

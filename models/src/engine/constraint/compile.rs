@@ -11,6 +11,8 @@ use crate::{Grammar, ModelError};
 
 /// Bytes of the longest regular expression.
 const LONGEST_REGEX: usize = 4096;
+/// Characters of what is told of a failure.
+const LONGEST_REASON: usize = 200;
 /// Stack of the thread that compiles. References may lead into each other as far as a schema's size lets them, and each
 /// takes a few KiB; what is not used is never given by the system.
 const STACK: usize = 64 << 20;
@@ -20,7 +22,7 @@ pub fn limits() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 2_000,
         initial_lexer_fuel: 1_000_000,
-        step_lexer_fuel: 200_000,
+        step_lexer_fuel: 100_000,
         step_max_items: 50_000,
         // 1 to 2 KiB each.
         max_lexer_states: 50_000,
@@ -91,13 +93,16 @@ fn reason(grammar: &Grammar, said: &str) -> String {
     if said.contains("too big") || said.contains("too large") || said.contains("fuel") || said.contains("precompute") {
         return format!("{what} is too large or too deep: make it smaller ({said})");
     }
-    format!("{what}: {said}")
+    // Some of it quotes whole expressions.
+    let short: String = said.chars().take(LONGEST_REASON).collect();
+    format!("{what}: {short}{}", if short.len() < said.len() { "…" } else { "" })
 }
 
 /// A failure in the middle of an answer. What `llguidance` says of it may quote the answer.
 pub fn broken(error: impl Display) -> ModelError {
     let said = error.to_string();
-    let too_much = ["TooComplex", "Too many", "fuel", "states"].iter().any(|part| said.contains(part));
+    // Its names for the limits above; what it says of a wrong token begins with capitals.
+    let too_much = ["lexer error:", "parser error:", " items; max"].iter().any(|part| said.contains(part));
     let reason =
         if too_much { "following it takes too much work: make it simpler" } else { "the text so far cannot go on" };
     ModelError::Grammar(reason.into())

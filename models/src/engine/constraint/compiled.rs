@@ -22,7 +22,12 @@ impl CompiledGrammar {
     /// # Errors
     /// [`ModelError::Grammar`] naming what cannot be done and where.
     pub fn new(grammar: Grammar) -> Result<Self, ModelError> {
-        let matcher = compile::compile(&grammar, bytes()?.factory())?;
+        let mut matcher = compile::compile(&grammar, bytes()?.factory())?;
+        if matcher.compute_mask().is_err() {
+            return Err(ModelError::Grammar(
+                "nothing matches it, or its beginning takes too much work to follow".into(),
+            ));
+        }
         Ok(Self { grammar, matcher: Mutex::new(matcher) })
     }
 

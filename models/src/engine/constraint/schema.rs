@@ -9,6 +9,10 @@ const LARGEST: usize = 32 << 10;
 const DEEPEST: usize = 64;
 /// Steps from a reference that leads to another one.
 const REFERENCES_IN_A_ROW: usize = 16;
+/// The largest length or number of items that is compared with.
+const LARGEST_COUNT: u64 = 1_000_000_000;
+/// Bytes that the shortest match of a regular expression may have: what is forced is looked at as a whole.
+const LONGEST_LEAST: usize = 10_000;
 /// Bytes of the longest `pattern`.
 const LONGEST_PATTERN: usize = 1024;
 
@@ -155,6 +159,13 @@ pub fn check_regex(regex: &str) -> Result<(), String> {
         regex_syntax::Error::Translate(error) => format!("{} at character {}", error.kind(), at(error.span())),
         other => other.to_string(),
     })?;
+    match parsed.properties().minimum_len() {
+        None => return Err("nothing matches it".into()),
+        Some(bytes) if bytes > LONGEST_LEAST => {
+            return Err(format!("a match has {bytes} bytes at least; it may have {LONGEST_LEAST}"));
+        }
+        Some(_) => {}
+    }
     if regex.contains("<stop>") {
         return Err("a group cannot be called `stop`: give it another name".into());
     }
@@ -251,7 +262,9 @@ impl Walk<'_> {
             },
             (Kind::Names, Value::Array(names)) if names.iter().all(Value::is_string) => Ok(()),
             (Kind::Values, Value::Array(values)) if !values.is_empty() => Ok(()),
-            (Kind::Count, Value::Number(number)) if number.is_u64() => Ok(()),
+            (Kind::Count, Value::Number(number)) if number.as_u64().is_some_and(|count| count <= LARGEST_COUNT) => {
+                Ok(())
+            }
             (Kind::Number | Kind::NumberOrFlag, Value::Number(_)) | (Kind::NumberOrFlag, Value::Bool(_)) => Ok(()),
             _ => Err(wrong(place, expected(kind))),
         }
@@ -267,7 +280,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Format | Kind::Regex | Kind::Reference => "this is a text",
         Kind::Names => "this is a list of names",
         Kind::Values => "this is a list of values, one at least",
-        Kind::Count => "this is a whole number from 0 on",
+        Kind::Count => "this is a whole number from 0 to 1000000000",
         Kind::Number | Kind::NumberOrFlag => "this is a number",
     }
 }

@@ -13,6 +13,10 @@ const LONGEST_TOKEN: usize = 512;
 /// Bytes of all tokens together, and tokens; the tree has no room for more.
 const MOST_BYTES: usize = 1 << 22;
 
+/// Tokens inside a JSON text, which is where most of them can stand: where all of these can, they are let through at once
+/// and not looked at one by one. Each such expression costs copies of the tree.
+const PLAIN: &str = r#"[^"\\\x00-\x1F\x7F]{1,30}"#;
+
 /// The tokens of a model as a tree of bytes, built once.
 pub struct Vocabulary {
     factory: ParserFactory,
@@ -45,8 +49,7 @@ impl Vocabulary {
 
     /// Over tokens that are known to fit.
     pub(super) fn of(tokens: TokEnv) -> Result<Self, String> {
-        // Without slices, which are copies of parts of the tree that are kept for speed.
-        let factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &[]);
+        let factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &[PLAIN.to_owned()]);
         let mut factory = factory.map_err(|error| error.to_string())?;
         // It would write to standard error by itself.
         factory.quiet();

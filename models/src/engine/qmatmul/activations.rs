@@ -88,19 +88,17 @@ impl Quantised {
         self.wide.resize(if is_wide { count } else { 0 }, Chunk::EMPTY);
         let (narrow, wide) = (Shared::new(&mut self.narrow), Shared::new(&mut self.wide));
         team.run(tokens.div_ceil(ROWS_PER_PIECE), |piece| {
-            let mut chunk = Chunk::EMPTY;
+            let mut spare = Chunk::EMPTY;
             for token in piece * ROWS_PER_PIECE..tokens.min((piece + 1) * ROWS_PER_PIECE) {
                 let row = &rows[token * columns..(token + 1) * columns];
                 for (index, values) in row.chunks(CHUNK).enumerate() {
-                    chunk.fill(values);
+                    let at = index * tokens + token;
                     // SAFETY: a token belongs to one piece, and a piece is done once.
-                    unsafe {
-                        if is_narrow {
-                            narrow.write(index * tokens + token, &[chunk]);
-                        }
-                        if is_wide {
-                            wide.write(index * tokens + token, &[chunk.widened()]);
-                        }
+                    let chunk = if is_narrow { unsafe { &mut narrow.slice(at, 1)[0] } } else { &mut spare };
+                    chunk.fill(values);
+                    if is_wide {
+                        // SAFETY: as above.
+                        unsafe { &mut wide.slice(at, 1)[0] }.widen(chunk);
                     }
                 }
             }
@@ -129,56 +127,54 @@ impl Quantised {
 
 impl<const W: usize> Chunk<W> {
     const EMPTY: Self = Self { words: [0; W], steps: [0.0; BLOCKS], totals: [0.0; BLOCKS], pairs: [0; BLOCKS] };
-
-    /// The sums of the first and the last sixteen whole numbers of a block.
-    pub fn pair(&self, block: usize) -> [i32; 2] {
-        [i32::from(self.pairs[block] as i16), self.pairs[block] >> 16]
-    }
 }
 
 impl Narrow {
     fn fill(&mut self, values: &[f32]) {
         for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
             // As whole numbers, so that NaN counts as the largest: then it is the step and spoils all that comes of it.
-            let largest = values.iter().fold(0, |largest, value| largest.max(value.abs().to_bits()));
-            let largest = f32::from_bits(largest);
-            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-            let mut bytes = [0u8; BLOCK];
-            let mut sums = [0i32; 2];
-            for (half, sum) in sums.iter_mut().enumerate() {
-                for index in half * (BLOCK / 2)..(half + 1) * (BLOCK / 2) {
-                    let number = round_to_whole(values[index] * inverse);
-                    bytes[index] = number as u8;
-                    *sum += i32::from(number);
+            let mut largest = [0u32; 8];
+            for eight in values.as_chunks::<8>().0 {
+                for (largest, value) in largest.iter_mut().zip(eight) {
+                    *largest = (*largest).max(value.abs().to_bits());
                 }
             }
-            let words = &mut self.words[block * BLOCK / 4..(block + 1) * BLOCK / 4];
-            for (word, four) in words.iter_mut().zip(bytes.as_chunks().0) {
-                *word = i32::from_le_bytes(*four);
+            let largest = f32::from_bits(largest.into_iter().fold(0, u32::max));
+            let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+            let mut numbers = [0i32; BLOCK];
+            for (number, value) in numbers.iter_mut().zip(values) {
+                *number = round_to_whole(value * inverse);
             }
+            let words = &mut self.words[block * BLOCK / 4..(block + 1) * BLOCK / 4];
+            for (word, [a, b, c, d]) in words.iter_mut().zip(numbers.as_chunks().0) {
+                *word = a & 0xff | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
+            }
+            let [first, last] = [&numbers[..BLOCK / 2], &numbers[BLOCK / 2..]].map(|half| half.iter().sum::<i32>());
             let step = largest / 127.0;
             self.steps[block] = round(step);
-            self.totals[block] = round(step * (sums[0] + sums[1]) as f32);
-            self.pairs[block] = sums[0] & 0xffff | sums[1] << 16;
+            self.totals[block] = round(step * (first + last) as f32);
+            self.pairs[block] = first & 0xffff | last << 16;
         }
-    }
-
-    fn widened(&self) -> Wide {
-        let mut wide = Wide { words: [0; CHUNK / 2], steps: self.steps, totals: self.totals, pairs: self.pairs };
-        let join = |low: i16, high: i16| i32::from(low) & 0xffff | i32::from(high) << 16;
-        for (two, word) in wide.words.as_chunks_mut::<2>().0.iter_mut().zip(self.words) {
-            let [a, b, c, d] = word.to_le_bytes().map(|byte| i16::from(byte as i8));
-            *two = [join(a, c), join(b, d)];
-        }
-        wide
     }
 }
 
-/// The nearest whole number, ties to even, for what lies between -128 and 127; anything for NaN.
-fn round_to_whole(value: f32) -> i8 {
+impl Wide {
+    fn widen(&mut self, chunk: &Narrow) {
+        for (two, word) in self.words.as_chunks_mut().0.iter_mut().zip(chunk.words) {
+            // Both numbers of a pair are moved up to the sign and down again.
+            let pair = |word: i32| word << 24 >> 24 & 0xffff | word << 8 >> 24 << 16;
+            *two = [pair(word), pair(word >> 8)];
+        }
+        (self.steps, self.totals, self.pairs) = (chunk.steps, chunk.totals, chunk.pairs);
+    }
+}
+
+/// The nearest whole number, ties to even, for what lies between -127 and 127; anything for NaN.
+fn round_to_whole(value: f32) -> i32 {
     // 1.5 · 2²³: floats of this size are whole numbers apart, so that adding it rounds and leaves the number in the lowest
     // bits.
-    (value + 12_582_912.0).to_bits() as i8
+    const ROUND: f32 = 12_582_912.0;
+    (value + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
 /// Rounded to f16, unless that is too small or too large for it.
@@ -226,7 +222,7 @@ mod tests {
             let sum = |range: Range<usize>| range.map(|column| number(chunk, column)).sum::<i32>();
             let first = sum(block * BLOCK..block * BLOCK + 16);
             let last = sum(block * BLOCK + 16..(block + 1) * BLOCK);
-            assert_eq!(chunk.pair(block), [first, last]);
+            assert_eq!([i32::from(chunk.pairs[block] as i16), chunk.pairs[block] >> 16], [first, last]);
             let total = chunk.steps[block] * (first + last) as f32;
             assert!((chunk.totals[block] - total).abs() <= total.abs() * 1e-3);
         }

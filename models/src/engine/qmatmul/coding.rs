@@ -56,12 +56,21 @@ pub struct Panel {
     pub quants: [[u8; 64]; CHUNK / 2],
     /// Per sixteen columns the whole scale of each row, in both halves of a word; those of 32 columns at even places.
     pub scales: [[i32; GROUP]; 2 * BLOCKS],
-    /// Q6K: per block -32 times the scales of its halves, in the two halves of a word.
-    pub offsets: [[i32; GROUP]; BLOCKS],
     /// Per block the factor of each row; the codings of 256 columns have one for all, at the first place.
     pub steps: [[f32; GROUP]; BLOCKS],
     /// Per block what is added to each weight of a row.
     pub minima: [[f32; GROUP]; BLOCKS],
+}
+
+/// The parts of a packed chunk.
+#[derive(Clone, Copy)]
+pub struct Packing<'a> {
+    /// Blocks of 32 columns.
+    pub blocks: usize,
+    /// Quants: lines of four bytes of sixteen rows.
+    pub lines: &'a [[u8; 64]],
+    /// Scales, minima and factors.
+    pub factors: &'a [[u8; 2 * GROUP]],
 }
 
 /// In what form kernels want Q8_0.
@@ -101,7 +110,16 @@ impl Coding {
 
     /// Bytes of a block in the file.
     fn block_bytes(self) -> usize {
-        self.sections().iter().map(|section| section.length).sum()
+        match self {
+            Coding::Q4_0 => 18,
+            Coding::Q4_1 => 20,
+            Coding::Q5_0 => 22,
+            Coding::Q5_1 => 24,
+            Coding::Q8_0 => 34,
+            Coding::Q4K => 144,
+            Coding::Q5K => 176,
+            Coding::Q6K => 210,
+        }
     }
 
     /// Bytes of so many columns of a row, in the file and here.
@@ -149,12 +167,17 @@ impl Coding {
         }
     }
 
-    /// Spreads the same columns, at most 256, of a group out.
-    pub fn unpack(self, packed: &[u8], eight: Eight, panel: &mut Panel) {
+    /// The parts of a packed chunk, of at most 256 columns.
+    pub fn split(self, packed: &[u8]) -> Packing<'_> {
         let blocks = packed.len() / GROUP / self.block_bytes() * (self.block() / BLOCK);
         assert!(blocks <= BLOCKS && packed.len() == GROUP * self.bytes(blocks * BLOCK), "a chunk has whole blocks");
-        let (lines, rest) = packed.split_at(self.lines() * blocks * 64);
-        let (lines, rest) = (lines.as_chunks::<64>().0, rest.as_chunks::<{ 2 * GROUP }>().0);
+        let (lines, factors) = packed.split_at(self.lines() * blocks * 64);
+        Packing { blocks, lines: lines.as_chunks().0, factors: factors.as_chunks().0 }
+    }
+
+    /// Spreads whole numbers out.
+    pub fn unpack_quants(self, packing: &Packing<'_>, eight: Eight, panel: &mut Panel) {
+        let Packing { blocks, lines, .. } = *packing;
         match self {
             Coding::Q4_0 | Coding::Q4_1 => nibbles(lines, WORDS / 2, panel),
             Coding::Q5_0 | Coding::Q5_1 => {
@@ -179,30 +202,29 @@ impl Coding {
             }
             Coding::Q6K => sixes(lines, panel),
         }
+    }
+
+    /// Spreads scales, minima and factors out.
+    pub fn unpack_factors(self, packing: &Packing<'_>, panel: &mut Panel) {
+        let factors = packing.factors;
         match self {
             Coding::Q4_0 | Coding::Q5_0 | Coding::Q8_0 => {
-                for (steps, bytes) in panel.steps.iter_mut().zip(rest) {
+                for (steps, bytes) in panel.steps.iter_mut().zip(factors) {
                     *steps = floats(bytes);
                 }
             }
             Coding::Q4_1 | Coding::Q5_1 => {
                 let both = panel.steps.iter_mut().zip(&mut panel.minima);
-                for ((steps, minima), bytes) in both.zip(rest.as_chunks::<2>().0) {
+                for ((steps, minima), bytes) in both.zip(factors.as_chunks::<2>().0) {
                     (*steps, *minima) = (floats(&bytes[0]), floats(&bytes[1]));
                 }
             }
-            Coding::Q4K | Coding::Q5K => six_bit_scales(rest, panel),
+            Coding::Q4K | Coding::Q5K => six_bit_scales(factors, panel),
             Coding::Q6K => {
-                panel.steps[0] = floats(&rest[0]);
-                let scales = rest[1..].as_flattened().as_chunks::<GROUP>().0;
+                panel.steps[0] = floats(&factors[0]);
+                let scales = factors[1..].as_flattened().as_chunks::<GROUP>().0;
                 for (words, scales) in panel.scales.iter_mut().zip(scales) {
                     *words = scales.map(|scale| twice(i32::from(scale as i8)));
-                }
-                for (words, scales) in panel.offsets.iter_mut().zip(scales.as_chunks::<2>().0) {
-                    for (lane, word) in words.iter_mut().enumerate() {
-                        let [first, last] = scales.map(|scales| -32 * i32::from(scales[lane] as i8));
-                        *word = first & 0xffff | last << 16;
-                    }
                 }
             }
         }
@@ -210,8 +232,12 @@ impl Coding {
 
     /// Lines of 64 bytes that the quants of a block of 32 take.
     fn lines(self) -> usize {
-        let quants = self.sections().iter().filter(|section| section.unit == 4);
-        quants.map(|section| section.length).sum::<usize>() * BLOCK / self.block() / 4
+        match self {
+            Coding::Q4_0 | Coding::Q4_1 | Coding::Q4K => 4,
+            Coding::Q5_0 | Coding::Q5_1 | Coding::Q5K => 5,
+            Coding::Q6K => 6,
+            Coding::Q8_0 => 8,
+        }
     }
 
     /// The weights of one row of a panel as floats.
@@ -241,7 +267,6 @@ impl Panel {
         Self {
             quants: [[0; 64]; CHUNK / 2],
             scales: [[0; GROUP]; 2 * BLOCKS],
-            offsets: [[0; GROUP]; BLOCKS],
             steps: [[0.0; GROUP]; BLOCKS],
             minima: [[0.0; GROUP]; BLOCKS],
         }
@@ -295,11 +320,15 @@ fn eights(lines: &[[u8; 64]], eight: Eight, panel: &mut Panel) {
         }
         Eight::Wide => {
             for ([first, second], line) in panel.quants.as_chunks_mut().0.iter_mut().zip(lines) {
-                let both = first.as_chunks_mut().0.iter_mut().zip(second.as_chunks_mut().0);
-                for ((first, second), pair) in both.zip(line.as_chunks().0) {
-                    let pair = i16::from_le_bytes(*pair);
-                    *first = (pair << 8 >> 8).to_le_bytes();
-                    *second = (pair >> 8).to_le_bytes();
+                let mut pairs = [0i16; 32];
+                for (pair, bytes) in pairs.iter_mut().zip(line.as_chunks().0) {
+                    *pair = i16::from_le_bytes(*bytes);
+                }
+                for (bytes, pair) in first.as_chunks_mut().0.iter_mut().zip(pairs) {
+                    *bytes = (pair << 8 >> 8).to_le_bytes();
+                }
+                for (bytes, pair) in second.as_chunks_mut().0.iter_mut().zip(pairs) {
+                    *bytes = (pair >> 8).to_le_bytes();
                 }
             }
         }
@@ -324,10 +353,10 @@ fn sixes(lines: &[[u8; 64]], panel: &mut Panel) {
 }
 
 /// Unpacks two factors and twelve bytes per row, which hold eight scales and eight minima of 6 bits (`get_scale_min_k4`).
-fn six_bit_scales(rest: &[[u8; 2 * GROUP]], panel: &mut Panel) {
-    panel.steps[0] = floats(&rest[0]);
-    let factor = floats(&rest[1]);
-    let bytes = rest[2..].as_flattened().as_chunks::<GROUP>().0;
+fn six_bit_scales(factors: &[[u8; 2 * GROUP]], panel: &mut Panel) {
+    panel.steps[0] = floats(&factors[0]);
+    let factor = floats(&factors[1]);
+    let bytes = factors[2..].as_flattened().as_chunks::<GROUP>().0;
     for block in 0..BLOCKS {
         let mut scales = [0u8; GROUP];
         let mut minima = [0u8; GROUP];

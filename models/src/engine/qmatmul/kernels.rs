@@ -17,15 +17,6 @@ use super::coding::GROUP;
 #[repr(align(64))]
 pub struct Sums(pub [f32; GROUP]);
 
-/// A number that the compiler must not know, unless it is about few enough registers.
-///
-/// Loops over words are to stay loops where several tokens are computed: unrolled, the compiler goes through them token by
-/// token, and runs out of registers.
-#[inline]
-pub fn times<const C: usize>(number: usize) -> usize {
-    if C == 1 { number } else { std::hint::black_box(number) }
-}
-
 /// Writes the loops that all codings need.
 macro_rules! block_loops {
     ($features:literal) => {
@@ -41,7 +32,7 @@ macro_rules! block_loops {
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
-            let span = times::<C>(SPAN);
+            let mut registers = load_sums(sums);
             for block in 0..blocks {
                 let mut whole = [[ops::whole_zero(); PARTS]; C];
                 for first in (0..W / BLOCKS).step_by(SPAN) {
@@ -51,20 +42,42 @@ macro_rules! block_loops {
                             *short = [ops::early(token.pairs[block], -OFFSET, -OFFSET); PARTS];
                         }
                     }
-                    add_products(panel, tokens, block * (W / BLOCKS) + first, span, &mut short);
+                    add_products::<C, W, SPAN>(panel, tokens, block * (W / BLOCKS) + first, &mut short);
                     for (whole, short) in whole.as_flattened_mut().iter_mut().zip(short.as_flattened()) {
                         *whole = ops::add(*whole, ops::widen(*short));
                     }
                 }
-                for ((token, whole), sums) in tokens.iter().zip(whole).zip(sums.iter_mut()) {
+                for ((token, whole), registers) in tokens.iter().zip(whole).zip(&mut registers) {
                     let step = ops::splat(token.steps[block]);
                     let late = ops::late(token.pairs[block], -OFFSET, -OFFSET);
-                    for (part, whole) in whole.into_iter().enumerate() {
+                    for (part, (whole, register)) in whole.into_iter().zip(registers).enumerate() {
                         let whole = if OFFSET == 0 { whole } else { ops::add(whole, late) };
                         let product = ops::multiply(ops::load(&panel.steps[block], part), step);
-                        let sum = ops::multiply_add(product, ops::float(whole), ops::load(&sums.0, part));
-                        ops::store(&mut sums.0, part, sum);
+                        *register = ops::multiply_add(product, ops::float(whole), *register);
                     }
+                }
+            }
+            store_sums(&registers, sums);
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn load_sums<const C: usize>(sums: &[Sums; C]) -> [[ops::Float; PARTS]; C] {
+            let mut registers = [[ops::splat(0.0); PARTS]; C];
+            for (registers, sums) in registers.iter_mut().zip(sums) {
+                for (part, register) in registers.iter_mut().enumerate() {
+                    *register = ops::load(&sums.0, part);
+                }
+            }
+            registers
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn store_sums<const C: usize>(registers: &[[ops::Float; PARTS]; C], sums: &mut [Sums; C]) {
+            for (registers, sums) in registers.iter().zip(sums) {
+                for (part, register) in registers.iter().enumerate() {
+                    ops::store(&mut sums.0, part, *register);
                 }
             }
         }
@@ -72,16 +85,14 @@ macro_rules! block_loops {
         /// Adds the products of a span of words.
         #[inline]
         #[target_feature(enable = $features)]
-        fn add_products<const C: usize, const W: usize>(
+        fn add_products<const C: usize, const W: usize, const SPAN: usize>(
             panel: &Panel,
             tokens: &[Chunk<W>; C],
             first: usize,
-            span: usize,
             short: &mut [[ops::Short; PARTS]; C],
         ) {
-            assert!(first + span <= W && W <= panel.quants.len());
-            let mut word = first;
-            while word < first + span {
+            assert!(first + SPAN <= W && W <= panel.quants.len());
+            for word in first..first + SPAN {
                 let mut weights = [ops::bytes_zero(); PARTS];
                 for (part, weights) in weights.iter_mut().enumerate() {
                     // SAFETY: `word` is less than W, as just checked.
@@ -91,10 +102,9 @@ macro_rules! block_loops {
                     // SAFETY: as above.
                     let numbers = ops::splat_word(unsafe { *token.words.get_unchecked(word) });
                     for (short, weights) in short.iter_mut().zip(weights) {
-                        *short = ops::dot(*short, weights, numbers);
+                        *short = ops::keep(ops::dot(*short, weights, numbers));
                     }
                 }
-                word += 1;
             }
         }
     };
@@ -107,12 +117,7 @@ macro_rules! scale_loops {
         #[target_feature(enable = $features)]
         pub fn minima<const C: usize>(panel: &Panel, blocks: usize, tokens: &[Narrow; C], sums: &mut [Sums; C]) {
             assert!(blocks <= BLOCKS);
-            let mut registers = [[ops::splat(0.0); PARTS]; C];
-            for (registers, sums) in registers.iter_mut().zip(sums.iter()) {
-                for (part, register) in registers.iter_mut().enumerate() {
-                    *register = ops::load(&sums.0, part);
-                }
-            }
+            let mut registers = load_sums(sums);
             for block in 0..blocks {
                 for part in 0..PARTS {
                     let minima = ops::load(&panel.minima[block], part);
@@ -122,11 +127,7 @@ macro_rules! scale_loops {
                     }
                 }
             }
-            for (registers, sums) in registers.iter().zip(sums) {
-                for (part, register) in registers.iter().enumerate() {
-                    ops::store(&mut sums.0, part, *register);
-                }
-            }
+            store_sums(&registers, sums);
         }
 
         /// Adds the products of codings whose 256 columns share a factor, with a whole scale per 32 columns.
@@ -138,13 +139,12 @@ macro_rules! scale_loops {
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
-            let span = times::<C>(SPAN);
             let mut chunk = [[ops::splat(0.0); PARTS]; C];
             for block in 0..blocks {
                 let mut scaled = [[ops::scaled_zero(); PARTS]; C];
                 for first in (0..WORDS).step_by(SPAN) {
                     let mut short = [[ops::short_zero(); PARTS]; C];
-                    add_products(panel, tokens, block * WORDS + first, span, &mut short);
+                    add_products::<C, _, SPAN>(panel, tokens, block * WORDS + first, &mut short);
                     add_scaled(&panel.scales[2 * block], &short, &mut scaled);
                 }
                 add_steps(block, tokens, &scaled, &mut chunk);
@@ -161,16 +161,15 @@ macro_rules! scale_loops {
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
-            let spans = times::<C>(WORDS / SPAN);
             let mut chunk = [[ops::splat(0.0); PARTS]; C];
             for block in 0..blocks {
                 let mut scaled = [[ops::scaled_zero(); PARTS]; C];
                 for (token, scaled) in tokens.iter().zip(scaled.iter_mut()) {
                     for (part, scaled) in scaled.iter_mut().enumerate() {
-                        *scaled = ops::scaled_start(token.pairs[block], &panel.offsets[block], part);
+                        *scaled = ops::scaled_start(token.pairs[block], scales_of(panel, block), part);
                     }
                 }
-                for index in 0..spans {
+                for index in 0..WORDS / SPAN {
                     let half = index * SPAN / (WORDS / 2);
                     let mut short = [[ops::short_zero(); PARTS]; C];
                     if index * SPAN % (WORDS / 2) == 0 {
@@ -179,12 +178,18 @@ macro_rules! scale_loops {
                             *short = [ops::early(token.pairs[block], first, last); PARTS];
                         }
                     }
-                    add_products(panel, tokens, block * WORDS + index * SPAN, SPAN, &mut short);
+                    add_products::<C, _, SPAN>(panel, tokens, block * WORDS + index * SPAN, &mut short);
                     add_scaled(&panel.scales[2 * block + half], &short, &mut scaled);
                 }
                 add_steps(block, tokens, &scaled, &mut chunk);
             }
             add_chunk(panel, &chunk, sums);
+        }
+
+        /// The scales of a block's halves.
+        #[inline]
+        fn scales_of(panel: &Panel, block: usize) -> [&[i32; GROUP]; 2] {
+            [&panel.scales[2 * block], &panel.scales[2 * block + 1]]
         }
 
         /// Adds sums times the whole scales of rows.
@@ -231,6 +236,148 @@ macro_rules! scale_loops {
                     ops::store(&mut sums.0, part, sum);
                 }
             }
+        }
+    };
+}
+
+/// Writes the loops that multiply a single token with packed weights.
+macro_rules! one_loops {
+    ($features:literal) => {
+        /// Adds the products of 4-bit codings with a step per 32 columns; `OFFSET` is taken off each quant.
+        #[target_feature(enable = $features)]
+        pub fn one_nibbles<const OFFSET: i16>(packing: &Packing, panel: &Panel, token: &Narrow, sums: &mut Sums) {
+            let mut registers = load_sums(std::array::from_ref(sums));
+            let lines = packing.lines.as_chunks().0.iter().zip(token.words.as_chunks().0);
+            for (block, (lines, words)) in lines.enumerate().take(BLOCKS) {
+                let mut short = [[ops::short_zero(); PARTS]; 2];
+                if OFFSET != 0 {
+                    short[0] = [ops::early(token.pairs[block], -OFFSET, -OFFSET); PARTS];
+                }
+                add_nibbles::<{ WORDS / 2 }, WORDS>(lines, words, &mut short);
+                let step = ops::splat(token.steps[block]);
+                let late = ops::late(token.pairs[block], -OFFSET, -OFFSET);
+                for (part, register) in registers[0].iter_mut().enumerate() {
+                    let whole = ops::add(ops::widen(short[0][part]), ops::widen(short[1][part]));
+                    let whole = if OFFSET == 0 { whole } else { ops::add(whole, late) };
+                    let product = ops::multiply(ops::load(&panel.steps[block], part), step);
+                    *register = ops::multiply_add(product, ops::float(whole), *register);
+                }
+            }
+            store_sums(&registers, std::array::from_mut(sums));
+        }
+
+        /// Adds the products of 4-bit codings whose 256 columns share a factor, with a whole scale per 32 columns.
+        #[target_feature(enable = $features)]
+        pub fn one_scaled(packing: &Packing, panel: &Panel, token: &Narrow, sums: &mut Sums) {
+            let mut chunk = [[ops::splat(0.0); PARTS]];
+            let lines = packing.lines.as_chunks().0.iter().zip(token.words.as_chunks().0);
+            for (pair, (lines, words)) in lines.enumerate().take(BLOCKS / 2) {
+                let mut short = [[ops::short_zero(); PARTS]; 2];
+                add_nibbles::<WORDS, { 2 * WORDS }>(lines, words, &mut short);
+                for (block, short) in (2 * pair..).zip(short) {
+                    let mut scaled = [[ops::scaled_zero(); PARTS]];
+                    add_scaled(&panel.scales[2 * block], &[short], &mut scaled);
+                    add_steps(block, std::array::from_ref(token), &scaled, &mut chunk);
+                }
+            }
+            add_chunk(panel, &chunk, std::array::from_mut(sums));
+        }
+
+        /// Adds the products of lines whose low halves belong to the first of the words and whose high halves to the last.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn add_nibbles<const L: usize, const W: usize>(
+            lines: &[[u8; 64]; L],
+            words: &[i32; W],
+            short: &mut [[ops::Short; PARTS]; 2],
+        ) {
+            let (lows, highs) = words.split_at(L);
+            for ((line, low), high) in lines.iter().zip(lows).zip(highs) {
+                let (low, high) = (ops::splat_word(*low), ops::splat_word(*high));
+                for part in 0..PARTS {
+                    let (weights, more_weights) = ops::halves(ops::load_bytes(line, part));
+                    short[0][part] = ops::keep(ops::dot(short[0][part], weights, low));
+                    short[1][part] = ops::keep(ops::dot(short[1][part], more_weights, high));
+                }
+            }
+        }
+
+        /// Adds the products of 6-bit weights, which have a whole scale per 16 columns and 32 taken off each quant.
+        #[target_feature(enable = $features)]
+        pub fn one_sixes<const SPAN: usize>(packing: &Packing, panel: &Panel, token: &Narrow, sums: &mut Sums) {
+            let (lows, highs) = packing.lines.split_at(CHUNK / 8);
+            for part in 0..PARTS {
+                let mut chunk = ops::splat(0.0);
+                // Of 128 columns, the quants of four blocks are mixed.
+                let mixed = lows.as_chunks::<{ 2 * WORDS }>().0.iter().zip(highs.as_chunks::<WORDS>().0);
+                for (half, (lows, highs)) in mixed.enumerate().take(2) {
+                    let blocks = [0, 1, 2, 3].map(|index| 4 * half + index);
+                    let mut scaled = [ops::scaled_zero(); 4];
+                    for (scaled, block) in scaled.iter_mut().zip(blocks) {
+                        *scaled = ops::scaled_start(token.pairs[block], scales_of(panel, block), part);
+                    }
+                    for first in (0..WORDS).step_by(SPAN) {
+                        let mut short = [ops::short_zero(); 4];
+                        if first % (WORDS / 2) == 0 {
+                            let (low, high) = if first == 0 { (-32, 0) } else { (0, -32) };
+                            for (short, block) in short.iter_mut().zip(blocks) {
+                                *short = ops::early(token.pairs[block], low, high);
+                            }
+                        }
+                        for word in first..first + SPAN {
+                            let [low, more_low] = [word, WORDS + word].map(|line| ops::load_bytes(&lows[line], part));
+                            let weights = ops::sixes(low, more_low, ops::load_bytes(&highs[word], part));
+                            for ((short, weights), block) in short.iter_mut().zip(weights).zip(blocks) {
+                                let numbers = ops::splat_word(token.words[block * WORDS + word]);
+                                *short = ops::keep(ops::dot(*short, weights, numbers));
+                            }
+                        }
+                        for ((scaled, short), block) in scaled.iter_mut().zip(short).zip(blocks) {
+                            let scales = &panel.scales[2 * block + first / (WORDS / 2)];
+                            *scaled = ops::add_scaled(*scaled, short, ops::load_scale(scales, part));
+                        }
+                    }
+                    for (scaled, block) in scaled.into_iter().zip(blocks) {
+                        let step = ops::splat(token.steps[block]);
+                        chunk = ops::multiply_add(step, ops::scaled_float(scaled), chunk);
+                    }
+                }
+                let sum = ops::multiply_add(ops::load(&panel.steps[0], part), chunk, ops::load(&sums.0, part));
+                ops::store(&mut sums.0, part, sum);
+            }
+        }
+    };
+}
+
+/// Writes the loop that multiplies a single token with packed weights of 8 bits.
+macro_rules! one_eights_loop {
+    ($features:literal) => {
+        /// Adds the products of weights of 8 bits with a step per 32 columns; `OFFSET` is what `ops::eights` adds to them.
+        #[target_feature(enable = $features)]
+        pub fn one_eights<const W: usize, const OFFSET: i16>(
+            packing: &Packing,
+            panel: &Panel,
+            token: &Chunk<W>,
+            sums: &mut Sums,
+        ) {
+            let mut registers = load_sums(std::array::from_ref(sums));
+            let words = token.words.chunks_exact(W / BLOCKS);
+            for (block, (lines, words)) in packing.lines.chunks_exact(8).zip(words).enumerate() {
+                let mut short = [ops::early(token.pairs[block], -OFFSET, -OFFSET); PARTS];
+                for (line, words) in lines.iter().zip(words.chunks_exact(W / BLOCKS / 8)) {
+                    for (part, short) in short.iter_mut().enumerate() {
+                        for (weights, word) in ops::eights(ops::load_bytes(line, part)).into_iter().zip(words) {
+                            *short = ops::keep(ops::dot(*short, weights, ops::splat_word(*word)));
+                        }
+                    }
+                }
+                let step = ops::splat(token.steps[block]);
+                for (part, (short, register)) in short.into_iter().zip(&mut registers[0]).enumerate() {
+                    let product = ops::multiply(ops::load(&panel.steps[block], part), step);
+                    *register = ops::multiply_add(product, ops::float(ops::widen(short)), *register);
+                }
+            }
+            store_sums(&registers, std::array::from_mut(sums));
         }
     };
 }
@@ -293,4 +440,41 @@ macro_rules! table {
     };
 }
 
-pub(super) use {block_loops, by_tiles, scale_loops, table};
+/// Writes the function that does so for a single token: which loop computes which coding. It returns false for a coding
+/// that has none.
+macro_rules! one_table {
+    ($compute:ident, $module:ident, $name:literal, six: $six:literal,
+     eight: |$packing:ident, $panel:ident, $tokens:ident, $sums:ident| $eight:expr) => {
+        #[doc = concat!("Adds products of one token with ", $name, ". Must only be called where the processor has it.")]
+        pub fn $compute(
+            coding: Coding,
+            $packing: &Packing<'_>,
+            $panel: &Panel,
+            $tokens: Tokens<'_>,
+            $sums: &mut Sums,
+        ) -> bool {
+            // SAFETY: the caller found the processor's features.
+            unsafe {
+                match (coding, $tokens.narrow) {
+                    (Coding::Q4_0, [token]) => $module::one_nibbles::<8>($packing, $panel, token, $sums),
+                    (Coding::Q4_1, [token]) => {
+                        let tokens = std::array::from_ref(token);
+                        $module::minima($panel, $packing.blocks, tokens, std::array::from_mut($sums));
+                        $module::one_nibbles::<0>($packing, $panel, token, $sums);
+                    }
+                    (Coding::Q4K, [token]) => {
+                        let tokens = std::array::from_ref(token);
+                        $module::minima($panel, $packing.blocks, tokens, std::array::from_mut($sums));
+                        $module::one_scaled($packing, $panel, token, $sums);
+                    }
+                    (Coding::Q6K, [token]) => $module::one_sixes::<$six>($packing, $panel, token, $sums),
+                    (Coding::Q8_0, _) => $eight,
+                    _ => return false,
+                }
+            }
+            true
+        }
+    };
+}
+
+pub(super) use {block_loops, by_tiles, one_eights_loop, one_loops, one_table, scale_loops, table};

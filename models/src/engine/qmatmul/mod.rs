@@ -9,16 +9,18 @@
 //! | `plain` | the kernels in plain words, and the order in which floats are added |
 //! | `dense` | f32, f16 and bf16 weights with activations in f32 |
 //! | `kernels` | the loops of the fast kernels |
-//! | `x86` | their operations in AVX-512 VNNI, AVX-VNNI and AVX2 |
+//! | `x86`, `neon` | their operations in AVX-512 VNNI, AVX-VNNI, AVX2 and NEON |
 //!
 //! Other codings run through candle. A coding gets kernels by a line in [`coding::Coding`], how it is unpacked there, and a
 //! line in each table of loops.
 
 mod activations;
 mod coding;
-mod dense;
+pub mod dense;
 mod kernels;
 mod multiply;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
 mod plain;
 #[cfg(target_arch = "x86_64")]
@@ -28,8 +30,6 @@ use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
-
-pub use self::dense::{GROUP as DENSE_GROUP, Groups, multiply_groups};
 
 use self::activations::{Form, Quantised};
 use self::coding::Coding;
@@ -290,5 +290,49 @@ mod tests {
         let tensor = QTensor::quantize(&weights, dtype).unwrap();
         let packed = Packed::new(Coding::of(dtype).unwrap(), columns, &[&tensor.data().unwrap()]).unwrap();
         (tensor, packed)
+    }
+
+    #[test]
+    fn stacked_matrices_are_those_one_by_one_and_a_bias() {
+        let columns = 256;
+        let team = Team::new("test", 2).unwrap();
+        let input = noise(9 * columns, 4);
+        let kinds = [GgmlDType::Q4_1, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::F32, GgmlDType::Q2K, GgmlDType::Q6K];
+        let mut tensors = Vec::new();
+        for (index, dtype) in kinds.into_iter().enumerate() {
+            let rows = 5 + 7 * index;
+            let weights = Tensor::from_vec(noise(rows * columns, index as u32), (rows, columns), &Device::Cpu).unwrap();
+            tensors.push((dtype, rows, QTensor::quantize(&weights, dtype).unwrap().data().unwrap().into_owned()));
+        }
+        let raw: Vec<RawTensor> = tensors
+            .iter()
+            .map(|(dtype, rows, bytes)| RawTensor { dtype: *dtype, rows: *rows, columns, bytes })
+            .collect();
+        let multiply = |linear: &Linear| {
+            let mut output = vec![f32::NAN; 9 * linear.rows()];
+            linear.forward(&team, &input, &mut Scratch::default(), &mut output).unwrap();
+            output
+        };
+        let stacked = Linear::new(&raw).unwrap();
+        assert!(stacked.bytes() >= raw.iter().map(|tensor| tensor.bytes.len()).sum());
+        let rows = stacked.rows();
+        let bias = noise(rows, 8);
+        let stacked = stacked.with_bias(bias.clone());
+        let output = multiply(&stacked);
+        let mut first = 0;
+        for tensor in raw {
+            let alone = Linear::new(&[tensor]).unwrap();
+            let (mut row, mut same_row) = (vec![0.0; columns], vec![0.0; columns]);
+            alone.row(tensor.rows - 1, &mut row).unwrap();
+            stacked.row(first + tensor.rows - 1, &mut same_row).unwrap();
+            assert_eq!(row, same_row, "{:?}", tensor.dtype);
+            for (token, alone) in multiply(&alone).chunks(tensor.rows).enumerate() {
+                let stacked = &output[token * rows + first..][..tensor.rows];
+                let biased: Vec<f32> = alone.iter().zip(&bias[first..]).map(|(sum, bias)| sum + bias).collect();
+                assert_eq!(stacked, biased, "{:?}", tensor.dtype);
+            }
+            first += tensor.rows;
+        }
+        assert!(stacked.row(rows, &mut vec![0.0; columns]).is_err());
     }
 }

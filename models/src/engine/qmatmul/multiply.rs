@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 
-use super::activations::{BLOCK, CHUNK, Form, Narrow, Quantised, Tokens, Wide};
-use super::coding::{Coding, Eight, GROUP, Panel};
+use super::activations::{CHUNK, Form, Narrow, Quantised, Tokens, Wide};
+use super::coding::{Coding, Eight, GROUP, Packing, Panel};
 use super::kernels::Sums;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::packed::Packed;
 use super::plain;
 #[cfg(target_arch = "x86_64")]
@@ -36,6 +38,12 @@ pub enum Way {
     /// 256 bits.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// NEON with dot products.
+    #[cfg(target_arch = "aarch64")]
+    DotProduct,
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// Any processor.
     Plain,
 }
@@ -59,6 +67,13 @@ impl Way {
                 ways.push(Way::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                ways.push(Way::DotProduct);
+            }
+            ways.push(Way::Neon);
+        }
         ways.push(Way::Plain);
         ways
     }
@@ -79,12 +94,23 @@ impl Way {
             Way::Avx512 | Way::AvxVnni => Eight::Shifted,
             #[cfg(target_arch = "x86_64")]
             Way::Avx2 => Eight::Wide,
+            #[cfg(target_arch = "aarch64")]
+            Way::DotProduct | Way::Neon => Eight::Signed,
             Way::Plain => Eight::Signed,
         }
     }
 
-    /// Adds the products of a panel, of so many blocks, with tokens to their sums.
-    fn add(self, coding: Coding, panel: &Panel, blocks: usize, tokens: Tokens<'_>, sums: &mut [Sums]) {
+    /// Adds the products of a packed chunk with tokens to their sums.
+    fn add(self, coding: Coding, chunk: &[u8], panel: &mut Panel, tokens: Tokens<'_>, sums: &mut [Sums]) {
+        let packing = coding.split(chunk);
+        coding.unpack_factors(&packing, panel);
+        if let [sums] = sums
+            && self.add_one(coding, &packing, panel, tokens, sums)
+        {
+            return;
+        }
+        coding.unpack_quants(&packing, self.eight(), panel);
+        let blocks = packing.blocks;
         match self {
             #[cfg(target_arch = "x86_64")]
             Way::Avx512 => x86::avx512(coding, panel, blocks, tokens, sums),
@@ -92,7 +118,35 @@ impl Way {
             Way::AvxVnni => x86::avx_vnni(coding, panel, blocks, tokens, sums),
             #[cfg(target_arch = "x86_64")]
             Way::Avx2 => x86::avx2(coding, panel, blocks, tokens, sums),
+            #[cfg(target_arch = "aarch64")]
+            Way::DotProduct => neon::dotprod(coding, panel, blocks, tokens, sums),
+            #[cfg(target_arch = "aarch64")]
+            Way::Neon => neon::pairs(coding, panel, blocks, tokens, sums),
             Way::Plain => plain::add(coding, panel, blocks, tokens.narrow, sums),
+        }
+    }
+
+    /// The same for a single token, whose weights are not worth spreading out first; false where that cannot be.
+    fn add_one(
+        self,
+        coding: Coding,
+        packing: &Packing<'_>,
+        panel: &Panel,
+        tokens: Tokens<'_>,
+        sums: &mut Sums,
+    ) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx512 => x86::avx512_one(coding, packing, panel, tokens, sums),
+            #[cfg(target_arch = "x86_64")]
+            Way::AvxVnni => x86::avx_vnni_one(coding, packing, panel, tokens, sums),
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => x86::avx2_one(coding, packing, panel, tokens, sums),
+            #[cfg(target_arch = "aarch64")]
+            Way::DotProduct => neon::dotprod_one(coding, packing, panel, tokens, sums),
+            #[cfg(target_arch = "aarch64")]
+            Way::Neon => neon::pairs_one(coding, packing, panel, tokens, sums),
+            Way::Plain => false,
         }
     }
 }
@@ -150,10 +204,10 @@ fn multiply_groups(
         for group in groups.clone() {
             let sums = &mut room.sums[..tokens.len()];
             sums.fill(Sums([0.0; GROUP]));
-            for (index, (columns, chunk)) in weights.chunks(group).enumerate() {
+            for (index, chunk) in weights.chunks(group).enumerate() {
+                #[cfg(target_arch = "x86_64")]
                 fetch(chunk);
-                coding.unpack(chunk, way.eight(), &mut room.panel);
-                way.add(coding, &room.panel, columns / BLOCK, input.chunk(index, tokens.clone()), sums);
+                way.add(coding, chunk, &mut room.panel, input.chunk(index, tokens.clone()), sums);
             }
             write(place, group * GROUP, weights.rows(), first, sums);
         }
@@ -161,12 +215,12 @@ fn multiply_groups(
 }
 
 /// Asks for the bytes that follow a chunk, so that they are there when their turn comes.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 #[expect(unsafe_code, reason = "a hint to the processor")]
 fn fetch(chunk: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     for line in chunk.chunks(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint reads nothing, wherever it points to.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD).cast()) };
     }
@@ -184,7 +238,13 @@ fn write(place: &Place, first_row: usize, rows: usize, first_token: usize, sums:
         }
         let at = (first_token + index) * place.stride + place.offset + first_row;
         // SAFETY: every group belongs to one piece, and groups write to rows of their own.
-        unsafe { place.output.write(at, &sums[..rows.len()]) };
+        unsafe {
+            // The compiler copies whole groups without a call.
+            match rows.len() {
+                GROUP => place.output.write(at, sums),
+                fewer => place.output.write(at, &sums[..fewer]),
+            }
+        }
     }
 }
 

@@ -79,21 +79,20 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// The chunks of a group from left to right, each with the number of its columns.
-    pub fn chunks(&self, group: usize) -> impl Iterator<Item = (usize, &[u8])> {
+    /// The chunks of a group from left to right.
+    pub fn chunks(&self, group: usize) -> impl Iterator<Item = &[u8]> {
         let group_bytes = GROUP * self.coding.bytes(self.columns);
-        let chunks =
-            self.bytes[group * group_bytes..(group + 1) * group_bytes].chunks(GROUP * self.coding.bytes(CHUNK));
-        let columns = (0..self.columns).step_by(CHUNK).map(|first| CHUNK.min(self.columns - first));
-        columns.zip(chunks)
+        self.bytes[group * group_bytes..(group + 1) * group_bytes].chunks(GROUP * self.coding.bytes(CHUNK))
     }
 
     /// Writes one row out as floats.
     pub fn row(&self, row: usize, output: &mut [f32]) {
         assert!(row < self.rows && output.len() == self.columns);
         let mut panel = Panel::new();
-        for ((_, chunk), output) in self.chunks(row / GROUP).zip(output.chunks_mut(CHUNK)) {
-            self.coding.unpack(chunk, Eight::Signed, &mut panel);
+        for (chunk, output) in self.chunks(row / GROUP).zip(output.chunks_mut(CHUNK)) {
+            let packing = self.coding.split(chunk);
+            self.coding.unpack_factors(&packing, &mut panel);
+            self.coding.unpack_quants(&packing, Eight::Signed, &mut panel);
             self.coding.row(&panel, row % GROUP, output);
         }
     }

@@ -74,7 +74,8 @@ macro_rules! kernel {
                 for column in 0..block.columns {
                     let mut rows = [$zero(); V];
                     for (v, rows) in rows.iter_mut().enumerate() {
-                        let at = v / IN_GROUP * block.group_bytes + v % IN_GROUP * $lanes * width;
+                        let group = v / IN_GROUP;
+                        let at = group * block.group_bytes + (v - group * IN_GROUP) * $lanes * width;
                         *rows = $weights::<CODING>(weights.add(at));
                     }
                     for (token, total) in total.iter_mut().enumerate() {

@@ -1,9 +1,14 @@
 //! The loops with `sdot`.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
+use super::{
+    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
+    scale_loops,
+};
 
 block_loops!("neon,dotprod");
 scale_loops!("neon,dotprod");
+one_loops!("neon,dotprod");
+one_eights_loop!("neon,dotprod");
 
 mod ops {
     use std::arch::aarch64::*;

@@ -8,9 +8,9 @@ mod dotprod;
 mod pairs;
 mod registers;
 
-use super::activations::{BLOCK, BLOCKS, Chunk, Narrow, Tokens};
-use super::coding::{Coding, GROUP, Panel};
-use super::kernels::{Sums, block_loops, by_tiles, scale_loops, table, times};
+use super::activations::{BLOCK, BLOCKS, CHUNK, Chunk, Narrow, Tokens};
+use super::coding::{Coding, GROUP, Packing, Panel};
+use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, one_table, scale_loops, table};
 
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;
@@ -20,4 +20,11 @@ table!(dotprod, "the dot product extension", [4, 2, 1], five: 8, six: 4, eight: 
 });
 table!(pairs, "NEON", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
     by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| pairs::blocks::<_, _, 8, 0>(panel, blocks, few, sums))
+});
+
+one_table!(dotprod_one, dotprod, "the dot product extension", six: 4, eight: |packing, panel, tokens, sums| {
+    dotprod::one_eights::<_, 0>(packing, panel, &tokens.narrow[0], sums)
+});
+one_table!(pairs_one, pairs, "NEON", six: 4, eight: |packing, panel, tokens, sums| {
+    pairs::one_eights::<_, 0>(packing, panel, &tokens.narrow[0], sums)
 });

@@ -1,9 +1,14 @@
 //! The loops without `sdot`.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
+use super::{
+    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
+    scale_loops,
+};
 
 block_loops!("neon");
 scale_loops!("neon");
+one_loops!("neon");
+one_eights_loop!("neon");
 
 mod ops {
     use std::arch::aarch64::*;

@@ -36,6 +36,17 @@ pub fn splat_word(word: i32) -> int8x16_t {
     vreinterpretq_s8_s32(vdupq_n_s32(word))
 }
 
+/// The same, but the compiler must compute it here: left to itself, it goes through long sums token by token, and runs out
+/// of registers.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn keep(sum: Short) -> Short {
+    let mut sum = sum;
+    // SAFETY: there is no instruction.
+    unsafe { std::arch::asm!("/* {0:v} */", inout(vreg) sum, options(nomem, nostack, preserves_flags)) };
+    sum
+}
+
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn short_zero() -> Short {
@@ -87,7 +98,7 @@ pub fn scaled_zero() -> Scaled {
 
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn scaled_start(_pair: i32, _offsets: &[i32; GROUP], _part: usize) -> Scaled {
+pub fn scaled_start(_pair: i32, _scales: [&[i32; GROUP]; 2], _part: usize) -> Scaled {
     vdupq_n_s32(0)
 }
 
@@ -143,4 +154,33 @@ pub fn multiply(a: Float, b: Float) -> Float {
 #[target_feature(enable = "neon")]
 pub fn multiply_add(a: Float, b: Float, sum: Float) -> Float {
     vfmaq_f32(sum, a, b)
+}
+
+/// As they are.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn eights(bytes: int8x16_t) -> [int8x16_t; 1] {
+    [bytes]
+}
+
+/// The low and the high halves of bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn halves(bytes: int8x16_t) -> (int8x16_t, int8x16_t) {
+    let bytes = vreinterpretq_u8_s8(bytes);
+    let low = vandq_u8(bytes, vdupq_n_u8(0x0f));
+    (vreinterpretq_s8_u8(low), vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes)))
+}
+
+/// Numbers of 6 bits from two times 4 and one time 2 of them.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn sixes(low: int8x16_t, more_low: int8x16_t, high: int8x16_t) -> [int8x16_t; 4] {
+    let two = vdupq_n_s8(0x30);
+    let (first, third) = halves(low);
+    let (second, fourth) = halves(more_low);
+    let unsigned = vreinterpretq_u8_s8(high);
+    let highs = [vshlq_n_s8::<4>(high), vshlq_n_s8::<2>(high), high, vreinterpretq_s8_u8(vshrq_n_u8::<2>(unsigned))];
+    let [a, b, c, d] = highs.map(|high| vandq_s8(high, two));
+    [vorrq_s8(first, a), vorrq_s8(second, b), vorrq_s8(third, c), vorrq_s8(fourth, d)]
 }

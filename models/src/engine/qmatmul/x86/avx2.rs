@@ -1,9 +1,10 @@
 //! The loops in AVX2, which sum up in 16 bits.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
+use super::{BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_loops, scale_loops};
 
 block_loops!("avx2,fma");
 scale_loops!("avx2,fma");
+one_loops!("avx2,fma");
 
 mod ops {
     use std::arch::x86_64::*;
@@ -48,8 +49,12 @@ mod ops {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn scaled_start(pair: i32, offsets: &[i32; GROUP], part: usize) -> Scaled {
-        _mm256_madd_epi16(load_words(offsets, part), _mm256_set1_epi32(pair))
+    pub fn scaled_start(pair: i32, scales: [&[i32; GROUP]; 2], part: usize) -> Scaled {
+        let [first, last] = scales.map(|scales| load_words(scales, part));
+        // One scale from each, times -32.
+        let both = _mm256_blend_epi16::<0b1010_1010>(first, last);
+        let offsets = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16::<5>(both));
+        _mm256_madd_epi16(offsets, _mm256_set1_epi32(pair))
     }
 
     #[inline]

@@ -1,9 +1,14 @@
 //! The loops in AVX-512 VNNI.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
+use super::{
+    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
+    scale_loops,
+};
 
 block_loops!("avx512f,avx512bw,avx512vnni");
 scale_loops!("avx512f,avx512bw,avx512vnni");
+one_loops!("avx512f,avx512bw,avx512vnni");
+one_eights_loop!("avx512f,avx512bw,avx512vnni");
 
 mod ops {
     use std::arch::x86_64::*;
@@ -46,6 +51,17 @@ mod ops {
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub fn dot(sum: Short, weights: __m512i, numbers: __m512i) -> Short {
         _mm512_dpbusd_epi32(sum, weights, numbers)
+    }
+
+    /// The same, but the compiler must compute it here: left to itself, it goes through long sums token by token, and runs
+    /// out of registers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn keep(sum: Short) -> Short {
+        let mut sum = sum;
+        // SAFETY: there is no instruction.
+        unsafe { std::arch::asm!("/* {0} */", inout(zmm_reg) sum, options(nomem, nostack, preserves_flags)) };
+        sum
     }
 
     #[inline]
@@ -99,7 +115,7 @@ mod ops {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub fn scaled_start(_pair: i32, _offsets: &[i32; GROUP], _part: usize) -> Scaled {
+    pub fn scaled_start(_pair: i32, _scales: [&[i32; GROUP]; 2], _part: usize) -> Scaled {
         _mm512_setzero_ps()
     }
 
@@ -156,5 +172,32 @@ mod ops {
     #[target_feature(enable = "avx512f")]
     pub fn multiply_add(a: Float, b: Float, sum: Float) -> Float {
         _mm512_fmadd_ps(a, b, sum)
+    }
+
+    /// Plus 128, without a sign.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn eights(bytes: __m512i) -> [__m512i; 1] {
+        [_mm512_xor_si512(bytes, _mm512_set1_epi8(-128))]
+    }
+
+    /// The low and the high halves of bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub fn halves(bytes: __m512i) -> (__m512i, __m512i) {
+        let low = _mm512_set1_epi8(0x0f);
+        (_mm512_and_si512(bytes, low), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low))
+    }
+
+    /// Numbers of 6 bits from two times 4 and one time 2 of them.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub fn sixes(low: __m512i, more_low: __m512i, high: __m512i) -> [__m512i; 4] {
+        let two = _mm512_set1_epi8(0x30);
+        let (first, third) = halves(low);
+        let (second, fourth) = halves(more_low);
+        let highs = [_mm512_slli_epi16::<4>(high), _mm512_slli_epi16::<2>(high), high, _mm512_srli_epi16::<2>(high)];
+        let [a, b, c, d] = highs.map(|high| _mm512_and_si512(high, two));
+        [_mm512_or_si512(first, a), _mm512_or_si512(second, b), _mm512_or_si512(third, c), _mm512_or_si512(fourth, d)]
     }
 }

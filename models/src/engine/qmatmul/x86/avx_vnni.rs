@@ -1,9 +1,14 @@
 //! The loops in AVX-VNNI.
 
-use super::{BLOCKS, Chunk, GROUP, Narrow, Panel, Sums, WORDS, block_loops, scale_loops, times};
+use super::{
+    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
+    scale_loops,
+};
 
 block_loops!("avx2,fma,avxvnni");
 scale_loops!("avx2,fma,avxvnni");
+one_loops!("avx2,fma,avxvnni");
+one_eights_loop!("avx2,fma,avxvnni");
 
 mod ops {
     use std::arch::x86_64::*;
@@ -48,7 +53,7 @@ mod ops {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn scaled_start(_pair: i32, _offsets: &[i32; GROUP], _part: usize) -> Scaled {
+    pub fn scaled_start(_pair: i32, _scales: [&[i32; GROUP]; 2], _part: usize) -> Scaled {
         _mm256_setzero_ps()
     }
 
@@ -68,5 +73,12 @@ mod ops {
     #[target_feature(enable = "avx2,fma")]
     pub fn scaled_float(scaled: Scaled) -> Float {
         scaled
+    }
+
+    /// Plus 128, without a sign.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn eights(bytes: __m256i) -> [__m256i; 1] {
+        [_mm256_xor_si256(bytes, _mm256_set1_epi8(-128))]
     }
 }

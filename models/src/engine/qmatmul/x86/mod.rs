@@ -11,9 +11,9 @@ mod avx_vnni;
 mod registers;
 mod wide;
 
-use super::activations::{BLOCK, BLOCKS, Chunk, Narrow, Tokens};
-use super::coding::{Coding, GROUP, Panel};
-use super::kernels::{Sums, block_loops, by_tiles, scale_loops, table, times};
+use super::activations::{BLOCK, BLOCKS, CHUNK, Chunk, Narrow, Tokens};
+use super::coding::{Coding, GROUP, Packing, Panel};
+use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, one_table, scale_loops, table};
 
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;
@@ -30,4 +30,14 @@ table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, 
 });
 table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |panel, blocks, tokens, sums| {
     by_tiles!([4, 2, 1], tokens.wide, sums, |few, sums| wide::blocks::<_, _, 16, 0>(panel, blocks, few, sums))
+});
+
+one_table!(avx512_one, avx512, "AVX-512 VNNI", six: 4, eight: |packing, panel, tokens, sums| {
+    avx512::one_eights::<_, 128>(packing, panel, &tokens.narrow[0], sums)
+});
+one_table!(avx_vnni_one, avx_vnni, "AVX-VNNI", six: 4, eight: |packing, panel, tokens, sums| {
+    avx_vnni::one_eights::<_, 128>(packing, panel, &tokens.narrow[0], sums)
+});
+one_table!(avx2_one, avx2, "AVX2 and FMA", six: 2, eight: |packing, panel, tokens, sums| {
+    wide::one_eights::<_, 0>(packing, panel, &tokens.wide[0], sums)
 });

@@ -99,10 +99,41 @@ pub fn load_words(row: &[i32; GROUP], part: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(row.as_ptr().cast::<__m256i>().add(part)) }
 }
 
+/// The same, but the compiler must compute it here: left to itself, it goes through long sums token by token, and runs out
+/// of registers.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn keep(sum: __m256i) -> __m256i {
+    let mut sum = sum;
+    // SAFETY: there is no instruction.
+    unsafe { std::arch::asm!("/* {0} */", inout(ymm_reg) sum, options(nomem, nostack, preserves_flags)) };
+    sum
+}
+
 /// The sums of a block's halves times two factors, added up.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub fn pair_times(pair: i32, low: i16, high: i16) -> Whole {
     let factors = i32::from(low) & 0xffff | i32::from(high) << 16;
     _mm256_madd_epi16(_mm256_set1_epi32(pair), _mm256_set1_epi32(factors))
+}
+
+/// The low and the high halves of bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn halves(bytes: __m256i) -> (__m256i, __m256i) {
+    let low = _mm256_set1_epi8(0x0f);
+    (_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low))
+}
+
+/// Numbers of 6 bits from two times 4 and one time 2 of them.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn sixes(low: __m256i, more_low: __m256i, high: __m256i) -> [__m256i; 4] {
+    let two = _mm256_set1_epi8(0x30);
+    let (first, third) = halves(low);
+    let (second, fourth) = halves(more_low);
+    let highs = [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<2>(high), high, _mm256_srli_epi16::<2>(high)];
+    let [a, b, c, d] = highs.map(|high| _mm256_and_si256(high, two));
+    [_mm256_or_si256(first, a), _mm256_or_si256(second, b), _mm256_or_si256(third, c), _mm256_or_si256(fourth, d)]
 }

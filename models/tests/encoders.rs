@@ -1,0 +1,153 @@
+//! Embedders and rerankers against Hugging Face transformers: `data/encoders/make.py` made tiny random checkpoints of each
+//! architecture and the reference.
+
+use std::path::Path;
+
+use intramuros_models::catalog::{Model, ModelRole};
+use intramuros_models::weights::ModelFiles;
+use intramuros_models::{ModelError, Precision, open_embedder, open_reranker};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Reference {
+    max_tokens: usize,
+    dimensions: usize,
+    checkpoints: Vec<Checkpoint>,
+}
+
+#[derive(Deserialize)]
+struct Checkpoint {
+    architecture: String,
+    texts: Vec<Text>,
+    pairs: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+    mean: Vec<f32>,
+    cls: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    query: String,
+    passage: String,
+    score: f32,
+}
+
+fn reference() -> Reference {
+    serde_json::from_str(include_str!("data/encoders/reference.json")).unwrap()
+}
+
+/// A checkpoint as if it had been installed.
+fn files(reference: &Reference, architecture: &str, role: ModelRole, pooling: &str) -> ModelFiles {
+    let entry: Model = toml::from_str(&format!(
+        "name = \"tiny\"\nrole = \"{role}\"\narchitecture = \"{architecture}\"\nsummary = \"\"\nlanguages = []\n\
+         licence = \"MIT\"\nmemory_mib = 1\ndimensions = {}\nmax_tokens = {}\npooling = \"{pooling}\"\n\
+         file = [{{ name = \"model.safetensors\" }}, {{ name = \"config.json\" }}, {{ name = \"tokenizer.json\" }}]",
+        reference.dimensions, reference.max_tokens
+    ))
+    .unwrap();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/encoders").join(architecture);
+    ModelFiles { name: "tiny".to_owned(), directory, entry, fingerprint: "0".to_owned() }
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f32>().sqrt()
+}
+
+#[test]
+fn vectors_are_those_of_transformers() {
+    let reference = reference();
+    assert_eq!(reference.checkpoints.len(), 3);
+    for checkpoint in &reference.checkpoints {
+        let texts: Vec<&str> = checkpoint.texts.iter().map(|text| text.text.as_str()).collect();
+        for pooling in ["mean", "cls"] {
+            let files = files(&reference, &checkpoint.architecture, ModelRole::Embedder, pooling);
+            let exact = open_embedder(&files, Precision::F32).unwrap();
+            let whole = open_embedder(&files, Precision::Int8).unwrap();
+            assert!(exact.identity() != whole.identity() && whole.identity().ends_with("int8"));
+            let longest = checkpoint.texts.iter().map(|text| exact.count_tokens(&text.text)).max();
+            assert!(longest > Some(exact.max_tokens()), "no text is longer than the window");
+            let vectors = exact.embed_passages(&texts).unwrap();
+            let rough = whole.embed_passages(&texts).unwrap();
+            for ((text, vector), rough) in checkpoint.texts.iter().zip(vectors).zip(rough) {
+                let expected = if pooling == "mean" { &text.mean } else { &text.cls };
+                let far = distance(&vector, expected);
+                assert!(far < 1e-5, "{} {pooling}: {far} for {:?}", checkpoint.architecture, text.text);
+                // Blocks of 32 are whole rows of this tiny network, so that it is rougher than a real one.
+                let far = distance(&rough, expected);
+                assert!(far < 0.1, "{} {pooling} int8: {far} for {:?}", checkpoint.architecture, text.text);
+                assert!(distance(&exact.embed_query(&text.text).unwrap(), expected) < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_are_those_of_transformers() {
+    let reference = reference();
+    for checkpoint in &reference.checkpoints {
+        let files = files(&reference, &checkpoint.architecture, ModelRole::Reranker, "cls");
+        let exact = open_reranker(&files, Precision::F32).unwrap();
+        let whole = open_reranker(&files, Precision::Int8).unwrap();
+        assert!(exact.identity() != whole.identity());
+        for pair in &checkpoint.pairs {
+            let score = exact.score(&pair.query, &[&pair.passage]).unwrap()[0];
+            let (far, expected) = ((score - pair.score).abs(), pair.score);
+            assert!(far < 1e-4 * expected.abs(), "{}: {score} for {expected}", checkpoint.architecture);
+            let rough = whole.score(&pair.query, &[&pair.passage]).unwrap()[0];
+            assert!((rough - expected).abs() < 0.1, "{} int8: {rough} for {expected}", checkpoint.architecture);
+        }
+        // Several at once, among them one that fills the window.
+        let passages: Vec<&str> = checkpoint.texts.iter().map(|text| text.text.as_str()).collect();
+        let scores = exact.score("Who pays?", &passages).unwrap();
+        assert_eq!(scores.len(), passages.len());
+        for (passage, score) in passages.iter().zip(scores) {
+            assert_eq!(exact.score("Who pays?", &[passage]).unwrap(), [score], "{passage:?}");
+        }
+        assert!(exact.score("Who pays?", &[]).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn what_does_not_fit_together_is_named() {
+    let reference = reference();
+    let embedder = |files: &ModelFiles| open_embedder(files, Precision::F32).err().map(|error| error.to_string());
+    let good = files(&reference, "bert", ModelRole::Embedder, "mean");
+
+    let mut wrong = good.clone();
+    wrong.entry.dimensions = Some(48);
+    assert!(embedder(&wrong).unwrap().contains("48"));
+    let mut wrong = good.clone();
+    wrong.entry.max_tokens = 41;
+    assert!(embedder(&wrong).unwrap().contains("41 tokens"));
+    let mut wrong = good.clone();
+    wrong.entry.architecture = "llama".to_owned();
+    assert!(embedder(&wrong).unwrap().contains("known: bert, xlm-roberta, modernbert"));
+    let mut wrong = good.clone();
+    wrong.entry.architecture = "modernbert".to_owned();
+    assert!(matches!(open_reranker(&wrong, Precision::F32), Err(ModelError::Invalid { .. })));
+    let mut wrong = good.clone();
+    wrong.entry.query_prefix = "x ".repeat(40);
+    assert!(embedder(&wrong).unwrap().contains("leaves no room"));
+
+    // Files of one model among those of another.
+    let directory = tempfile::tempdir().unwrap();
+    for (file, from) in [("config.json", "bert"), ("tokenizer.json", "bert"), ("model.safetensors", "xlm-roberta")] {
+        let from = good.directory.with_file_name(from).join(file);
+        std::fs::copy(from, directory.path().join(file)).unwrap();
+    }
+    let mut wrong = good.clone();
+    wrong.directory = directory.path().to_owned();
+    let error = embedder(&wrong).unwrap();
+    assert!(error.contains("model.safetensors") && error.contains("embeddings"), "{error}");
+    std::fs::copy(
+        good.directory.with_file_name("modernbert").join("tokenizer.json"),
+        directory.path().join("tokenizer.json"),
+    )
+    .unwrap();
+    assert!(embedder(&wrong).unwrap().contains("tokenizer.json"));
+}
