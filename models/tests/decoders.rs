@@ -272,7 +272,7 @@ fn what_gguf_metadata_get_wrong_is_named() {
         ("llama", "llama.context_length", text("long"), "llama.context_length"),
         ("llama", "split.count", Value::U16(3), "one of 3 parts"),
         ("mistral-nemo", "llama.attention.value_length", number(8), "differ in length"),
-        ("qwen3", "qwen3.rope.scaling.factor", Value::F32(f32::NAN), "factors"),
+        ("qwen3", "qwen3.rope.scaling.factor", Value::F32(f32::NAN), "scaling"),
         ("phi3", "phi3.rope.dimension_count", number(6), "`rope_factors_short.weight`"),
         ("gemma3", "gemma3.attention.sliding_window", number(0), "gemma3.attention.sliding_window"),
     ];
