@@ -161,15 +161,20 @@ impl Sequence {
             if let Some(constraint) = &mut self.task.constraint {
                 constraint.accept(token)?;
             }
+            let before = self.tokens.len();
             next = self.write(token, tokenizer);
             if self.is_matched() {
                 next = Next::Done(Finish::Stop);
             }
             let guess = self.batch.get(known + row);
-            if guess != Some(&token) || !matches!(next, Next::On) {
+            // A token that ends the turn is no part of the answer, so it is not kept, whether it was guessed or not.
+            if guess != Some(&token) || self.tokens.len() == before {
                 break;
             }
             right += 1;
+            if !matches!(next, Next::On) {
+                break;
+            }
         }
         self.computed += right;
         self.summary.accepted_tokens += right;
