@@ -9,6 +9,7 @@ import math
 import os
 import unittest
 import urllib.request
+from typing import Annotated, Literal
 
 import openai
 import pydantic
@@ -127,19 +128,21 @@ class Chat(unittest.TestCase):
                 self.assertEqual(response.status, 200)
 
 
-class Holidays(pydantic.BaseModel):
-    dias: int
+class Contribution(pydantic.BaseModel):
+    amount: Literal["£30", "£85"]
+    signed_by: Annotated[str, pydantic.Field(pattern="^Xavier Qu[a-z]{2}$")] | None
 
 
-# One that the smallest model gets right; in general it is too small to fill a form in, and the check says so.
-DAYS = [{"role": "user", "content": "¿Cuántos días de vacaciones tengo en España?"}]
-HOLIDAYS = {"type": "json_schema", "json_schema": {"name": "holidays", "strict": True, "schema": {
-    "type": "object", "properties": {"dias": {"type": "integer"}}, "required": ["dias"], "additionalProperties": False}}}
+# The smallest model is too small to be right. Both amounts stand in the passage; nobody of that name stands in any.
+AMOUNTS = ("£30", "£85")
+CONTRIBUTION = {"type": "json_schema", "json_schema": {"name": "contribution", "strict": True, "schema": {
+    "type": "object", "required": ["amount", "signed_by"], "additionalProperties": False, "properties": {
+        "amount": {"enum": AMOUNTS}, "signed_by": {"type": ["string", "null"], "pattern": "^Xavier Qu[a-z]{2}$"}}}}}
 NOTHING = [{"role": "user", "content": "Zxqv blorp wuggly frandish?"}]
 
 
 class Forms(unittest.TestCase):
-    def ask(self, response_format, messages=DAYS, **options):
+    def ask(self, response_format, messages=QUESTION, **options):
         return client().chat.completions.create(
             model="intramuros", messages=messages, response_format=response_format, **options).choices[0]
 
@@ -153,29 +156,32 @@ class Forms(unittest.TestCase):
         self.assertIn(str(value), quote)
 
     def test_json_by_a_schema(self):
-        choice = self.ask(HOLIDAYS)
+        choice = self.ask(CONTRIBUTION)
         self.assertEqual(choice.finish_reason, "stop")
-        self.assertEqual(json.loads(choice.message.content), {"dias": 24})
+        value = json.loads(choice.message.content)
+        self.assertEqual(list(value), ["amount", "signed_by"])
+        self.assertIn(value["amount"], AMOUNTS)
+        self.assertIsNone(value["signed_by"])
         self.assertIsNone(choice.message.refusal)
-        self.assertEqual([one["path"] for one in choice.message.model_extra["supported"]], ["/dias"])
-        self.assert_told(choice.message, "/dias", 24)
+        self.assertEqual([one["path"] for one in choice.message.model_extra["supported"]], ["/amount"])
+        self.assert_told(choice.message, "/amount", value["amount"])
+        self.assertLessEqual({one["path"] for one in choice.message.model_extra["unsupported"]}, {"/signed_by"})
         self.assertFalse(choice.message.model_extra["abstained"])
 
     def test_the_package_reads_it_into_a_class(self):
-        done = client().chat.completions.parse(model="intramuros", messages=DAYS, response_format=Holidays)
-        message = done.choices[0].message
-        if message.refusal:
-            self.assertIsNone(message.parsed)
-        else:
-            self.assert_told(message, "/dias", message.parsed.dias)
+        done = client().chat.completions.parse(model="intramuros", messages=QUESTION, response_format=Contribution)
+        parsed = done.choices[0].message.parsed
+        self.assertIn(parsed.amount, AMOUNTS)
+        self.assertIsNone(parsed.signed_by)
 
     def test_a_stream_says_the_same(self):
-        whole = self.ask(HOLIDAYS)
-        with client().chat.completions.stream(model="intramuros", messages=DAYS, response_format=HOLIDAYS) as stream:
+        whole = self.ask(CONTRIBUTION)
+        with client().chat.completions.stream(
+                model="intramuros", messages=QUESTION, response_format=CONTRIBUTION) as stream:
             choice, = stream.until_done().get_final_completion().choices
         self.assertEqual((choice.message.content, choice.finish_reason), (whole.message.content, "stop"))
         last = [chunk.choices[0] for chunk in client().chat.completions.create(
-            model="intramuros", messages=DAYS, response_format=HOLIDAYS, stream=True)][-1]
+            model="intramuros", messages=QUESTION, response_format=CONTRIBUTION, stream=True)][-1]
         for told in ("citations", "supported", "unsupported"):
             self.assertEqual(last.delta.model_extra[told], whole.message.model_extra[told])
 
@@ -199,23 +205,23 @@ class Forms(unittest.TestCase):
             with self.subTest(stream=stream):
                 if stream:
                     with client().chat.completions.stream(
-                            model="intramuros", messages=NOTHING, response_format=Holidays) as chunks:
+                            model="intramuros", messages=NOTHING, response_format=Contribution) as chunks:
                         choice, = chunks.until_done().get_final_completion().choices
                 else:
-                    choice = self.ask(HOLIDAYS, NOTHING)
+                    choice = self.ask(CONTRIBUTION, NOTHING)
                     self.assertIsNone(choice.message.content)
                 self.assertEqual(choice.finish_reason, "stop")
                 self.assertIn("not in the documents", choice.message.refusal)
                 self.assertFalse(choice.message.content)
-        self.assertTrue(self.ask(HOLIDAYS, NOTHING).message.model_extra["abstained"])
+        self.assertTrue(self.ask(CONTRIBUTION, NOTHING).message.model_extra["abstained"])
 
     def test_what_is_not_whole_says_so(self):
-        choice = self.ask(HOLIDAYS, max_tokens=2)
+        choice = self.ask(CONTRIBUTION, max_tokens=2)
         self.assertEqual((choice.finish_reason, choice.message.content), ("length", None))
         self.assertIn("2 tokens", choice.message.refusal)
         with self.assertRaises(openai.LengthFinishReasonError):
             client().chat.completions.parse(
-                model="intramuros", messages=DAYS, response_format=Holidays, max_tokens=2)
+                model="intramuros", messages=QUESTION, response_format=Contribution, max_tokens=2)
 
     def test_forms_that_cannot_be_followed_are_refused_with_their_place(self):
         def by(schema):
@@ -235,7 +241,7 @@ class Forms(unittest.TestCase):
                     self.assertIn(part, raised.exception.message)
         with self.assertRaises(openai.BadRequestError) as raised:
             client().chat.completions.create(
-                model="intramuros-extract", messages=QUESTION, response_format=HOLIDAYS)
+                model="intramuros-extract", messages=QUESTION, response_format=CONTRIBUTION)
         self.assertIn("quotes", raised.exception.message)
 
 

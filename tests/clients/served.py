@@ -71,10 +71,12 @@ def people(data: Path) -> dict[str, str]:
 def run(command: list[str], data: Path, log: Path) -> list[str]:
     """Returns what went wrong."""
     told = people(data)
+    # What an answer is made from must not depend on how busy the machine is.
+    settings = {"INTRAMUROS_ANSWER__FIRST_TOKEN_MS": "0", **os.environ}
     with log.open("wb") as errors:
         server = subprocess.Popen(
             [BINARY, "--data-dir", data, "serve", "--listen", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=errors, text=True)
+            stdout=subprocess.PIPE, stderr=errors, text=True, env=settings)
     wrong = []
     try:
         address = re.search(r"http://\S+", server.stdout.readline())
