@@ -25,7 +25,7 @@ pub use engine::CompiledGrammar;
 /// [`ModelError::Invalid`] when the files cannot be understood or the model is no embedder, [`ModelError::TooLarge`]
 /// when it does not fit into the memory that is left.
 pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Embedder>, ModelError> {
-    open_of("embedder", arch::EMBEDDERS, files)?(files, precision)
+    open_of("embedder", arch::EMBEDDERS, files, precision)?(files, precision)
 }
 
 /// Brings an installed reranker to life; its files come from [`weights::locate`].
@@ -33,15 +33,20 @@ pub fn open_embedder(files: &weights::ModelFiles, precision: Precision) -> Resul
 /// # Errors
 /// As [`open_embedder`].
 pub fn open_reranker(files: &weights::ModelFiles, precision: Precision) -> Result<Box<dyn Reranker>, ModelError> {
-    open_of("reranker", arch::RERANKERS, files)?(files, precision)
+    open_of("reranker", arch::RERANKERS, files, precision)?(files, precision)
 }
 
 /// What opens a model of a kind.
-fn open_of<F: Copy>(kind: &str, table: &[(&str, F)], files: &weights::ModelFiles) -> Result<F, ModelError> {
+fn open_of<F: Copy>(
+    kind: &str,
+    table: &[(&str, F)],
+    files: &weights::ModelFiles,
+    precision: Precision,
+) -> Result<F, ModelError> {
     let architecture = files.entry.architecture.as_str();
     match table.iter().find(|(name, _)| *name == architecture) {
         Some((_, open)) => {
-            memory::check(&files.name, &memory::Need::of_files(files, 0)?, memory::available())?;
+            memory::check(&files.name, &memory::Need::of_files(files, 0, precision)?, memory::available())?;
             Ok(*open)
         }
         None => {
@@ -68,7 +73,7 @@ pub fn open_generator(
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
         return Err(ModelError::Invalid { file: files.name.clone(), reason });
     }
-    let need = memory::Need::of_files(files, options.kv_bytes as u64)?;
+    let need = memory::Need::of_files(files, options.kv_bytes as u64, Precision::F32)?;
     memory::check(&files.name, &need, memory::available())?;
     // A GGUF file, or else a folder of the hub.
     let path = files.with_extension("gguf").or_else(|error| match files.with_extension("safetensors") {

@@ -3,16 +3,16 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::{self, encoder};
 use crate::catalog::Model;
 use crate::engine::gguf::{Gguf, GgufFile};
 use crate::engine::hub::HubFolder;
 use crate::weights::ModelFiles;
-use crate::{ModelError, arch};
+use crate::{ModelError, Precision};
 
 /// Tokens that pass through a generator at once at most; intermediate results have room for them.
 const GENERATOR_TOKENS: u64 = 512;
@@ -26,11 +26,8 @@ const VOCABULARY_BYTES: u64 = 400;
 /// Threads, queues, and what the allocator holds back.
 const REST: u64 = 24 << 20;
 
-/// An intermediate result, and an encoder's weight: f32.
+/// An intermediate result: f32.
 const FLOAT_BYTES: u64 = 4;
-
-/// The longest header of a safetensors file that is read; that of the largest models has some 100 KB.
-const MAX_HEADER: u64 = 64 << 20;
 
 /// What a model needs in memory when in use, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,17 +43,17 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of an installed model. A generator's keys and values get `kv_budget` bytes.
+    /// Of an installed model. A generator's keys and values get `kv_budget` bytes; encoders' weights have `precision`.
     ///
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Invalid`] when its files cannot be read.
-    pub fn of_files(files: &ModelFiles, kv_budget: u64) -> Result<Self, ModelError> {
+    pub fn of_files(files: &ModelFiles, kv_budget: u64, precision: Precision) -> Result<Self, ModelError> {
         if let Ok(path) = files.with_extension("gguf") {
             let file = GgufFile::open(&path)?;
             return Self::of_gguf(&file.content()?, kv_budget).map_err(|reason| file.invalid(reason));
         }
         let is_decoder = arch::generators().contains(&files.entry.architecture.as_str());
-        if is_decoder { Self::of_decoder(files, kv_budget) } else { Self::of_encoder(files) }
+        if is_decoder { Self::of_decoder(files, kv_budget) } else { Self::of_encoder(files, precision) }
     }
 
     /// Of a model that is not here.
@@ -103,20 +100,11 @@ impl Need {
         })
     }
 
-    fn of_encoder(files: &ModelFiles) -> Result<Self, ModelError> {
-        let path = files.path("config.json");
-        let text = fs::read(&path).map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
-        let invalid = |path: &Path, reason: String| ModelError::Invalid { file: path.display().to_string(), reason };
-        let sizes: EncoderSizes = serde_json::from_slice(&text).map_err(|error| invalid(&path, error.to_string()))?;
-        let path = files.with_extension("safetensors")?;
-        let numbers = safetensors_numbers(&path).map_err(|reason| invalid(&path, reason))?;
+    fn of_encoder(files: &ModelFiles, precision: Precision) -> Result<Self, ModelError> {
+        let sizes: EncoderSizes = encoder::config(files)?;
+        let weights = encoder::weights::memory(&*encoder::weights::open(files)?, precision);
         let columns = sizes.hidden_size.saturating_mul(8).saturating_add(sizes.intermediate_size.saturating_mul(2));
-        Ok(Self {
-            weights: numbers.saturating_mul(FLOAT_BYTES),
-            kv: 0,
-            working: working(ENCODER_TOKENS, columns, sizes.vocab_size),
-            from_files: true,
-        })
+        Ok(Self { weights, kv: 0, working: working(ENCODER_TOKENS, columns, sizes.vocab_size), from_files: true })
     }
 }
 
@@ -254,34 +242,6 @@ fn product(factors: &[u64]) -> u64 {
     factors.iter().fold(1, |product: u64, factor| product.saturating_mul(*factor))
 }
 
-/// How many numbers the tensors of a safetensors file hold, by its header: its length in eight bytes, then JSON
-/// (<https://github.com/huggingface/safetensors#format>).
-fn safetensors_numbers(path: &Path) -> Result<u64, String> {
-    #[derive(Deserialize)]
-    struct Tensor {
-        shape: Vec<u64>,
-    }
-    let mut file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|error| error.to_string())?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER {
-        return Err(format!("its header claims {length} bytes: this is no safetensors file"));
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).map_err(|error| error.to_string())?;
-    let tensors: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&header).map_err(|error| format!("its header is no JSON: {error}"))?;
-    let mut numbers = 0u64;
-    for (name, tensor) in tensors {
-        if name != "__metadata__" {
-            let tensor: Tensor = serde_json::from_value(tensor).map_err(|error| format!("tensor `{name}`: {error}"))?;
-            numbers = numbers.saturating_add(product(&tensor.shape));
-        }
-    }
-    Ok(numbers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,11 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_needs_its_numbers_as_floats() {
+    fn an_encoder_needs_its_numbers_in_their_precision() {
         let directory = tempfile::tempdir().unwrap();
-        let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[3,5],"data_offsets":[0,30]},"b":{"dtype":"F32","shape":[],"data_offsets":[30,34]}}"#;
+        let header = r#"{"__metadata__":{"format":"pt"},"embeddings.a":{"dtype":"F16","shape":[3,32],"data_offsets":[0,192]},"b":{"dtype":"F32","shape":[2,64],"data_offsets":[192,704]},"c":{"dtype":"F32","shape":[64],"data_offsets":[704,960]},"ids":{"dtype":"I64","shape":[1],"data_offsets":[960,968]}}"#;
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
+        bytes.extend([0; 968]);
         let path = directory.path().join("model.safetensors");
         fs::write(&path, &bytes).unwrap();
         let config = r#"{"hidden_size": 64, "intermediate_size": 256, "vocab_size": 1000, "model_type": "bert"}"#;
@@ -373,14 +334,16 @@ mod tests {
             entry,
             fingerprint: String::new(),
         };
-        let need = Need::of_files(&files, 7 << 20).unwrap();
-        assert_eq!((need.weights, need.kv), (16 * 4, 0));
+        let need = Need::of_files(&files, 7 << 20, Precision::F32).unwrap();
+        assert_eq!((need.weights, need.kv), (960, 0));
+        let need = Need::of_files(&files, 7 << 20, Precision::Int8).unwrap();
+        assert_eq!(need.weights, 192 + 2 * 2 * 34 + 256);
         for length in [4, 20, bytes.len() - 1] {
             fs::write(&path, &bytes[..length]).unwrap();
-            assert!(Need::of_files(&files, 0).is_err(), "cut to {length} bytes");
+            assert!(Need::of_files(&files, 0, Precision::F32).is_err(), "cut to {length} bytes");
         }
         fs::write(&path, [0xff; 64]).unwrap();
-        assert!(Need::of_files(&files, 0).unwrap_err().to_string().contains("no safetensors file"));
+        assert!(Need::of_files(&files, 0, Precision::F32).unwrap_err().to_string().contains("no safetensors file"));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use intramuros_models::engine::{EngineOptions, Llama};
 use intramuros_models::memory::Need;
 use intramuros_models::weights::ModelFiles;
-use intramuros_models::{Event, Finish, GenerateRequest, Generator, Message, ModelError, Role, Sampling, Summary};
+use intramuros_models::{
+    Event, Finish, GenerateRequest, Generator, Message, ModelError, Precision, Role, Sampling, Summary,
+};
 use serde::Deserialize;
 
 use self::tiny::TinyModel;
@@ -244,14 +246,14 @@ fn other_architectures_and_codings_are_named() {
 #[test]
 fn what_a_file_needs_is_known_before_it_is_loaded() {
     let model = TinyModel::new();
-    let need = Need::of_files(&ModelFiles::of_gguf(model.path()).unwrap(), 7 << 20).unwrap();
+    let need = Need::of_files(&ModelFiles::of_gguf(model.path()).unwrap(), 7 << 20, Precision::F32).unwrap();
     let file_bytes = std::fs::metadata(model.path()).unwrap().len();
     assert!((file_bytes / 2..file_bytes).contains(&need.weights), "{need:?} of {file_bytes}");
     assert_eq!(need.kv, 7 << 20);
     assert!(need.from_files && need.working < 64 << 20, "{need:?}");
 
     let lost = TinyModel::with(|metadata| drop(metadata.remove("llama.feed_forward_length")));
-    let error = Need::of_files(&ModelFiles::of_gguf(lost.path()).unwrap(), 0).unwrap_err().to_string();
+    let error = Need::of_files(&ModelFiles::of_gguf(lost.path()).unwrap(), 0, Precision::F32).unwrap_err().to_string();
     assert!(error.contains("tiny.gguf") && error.contains("feed_forward_length"), "{error}");
 }
 

@@ -63,7 +63,7 @@ fn models(session: &Session) -> (Vec<Finding>, Vec<Need>) {
     let look = |(role, entry): (&str, Result<&Model, ModelError>)| {
         let described = entry.and_then(|entry| {
             let files = weights::locate(&config.models_dir(), entry)?;
-            let need = Need::of_files(&files, config.engine().kv_bytes as u64)?;
+            let need = Need::of_files(&files, config.engine().kv_bytes as u64, config.models.precision)?;
             needs.push(need);
             let (directory, languages) = (files.directory.display(), entry.languages.join(", "));
             Ok(format!("{} in {directory}, for {languages}; in memory {need}", files.name))

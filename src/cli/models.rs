@@ -90,7 +90,8 @@ pub fn describe(pulled: &Pulled) -> String {
 }
 
 fn list(session: &Session, catalog: &Catalog, directory: &Path) -> anyhow::Result<()> {
-    let listed = pull::list(catalog, directory, session.config.engine().kv_bytes as u64);
+    let (kv_bytes, precision) = (session.config.engine().kv_bytes as u64, session.config.models.precision);
+    let listed = pull::list(catalog, directory, kv_bytes, precision);
     if session.json {
         return output::json(&json!({ "models": listed }));
     }

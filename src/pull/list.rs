@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use intramuros_models::ModelError;
 use intramuros_models::catalog::{Catalog, Model, ModelRole};
 use intramuros_models::memory::Need;
 use intramuros_models::weights::{self, Manifest};
+use intramuros_models::{ModelError, Precision};
 use serde::Serialize;
 
 /// A model of the catalogue and its state on this machine.
@@ -58,14 +58,14 @@ pub enum Installation {
 }
 
 /// Every model of the catalogue, in its order, with its state in the models directory. A generator's keys and values get
-/// `kv_bytes`.
-pub fn list(catalog: &Catalog, models_dir: &Path, kv_bytes: u64) -> Vec<Listed> {
+/// `kv_bytes`; encoders' weights have `precision`.
+pub fn list(catalog: &Catalog, models_dir: &Path, kv_bytes: u64, precision: Precision) -> Vec<Listed> {
     let mut listed = Vec::with_capacity(catalog.models.len());
     for model in &catalog.models {
         let (installation, bytes) = installation(models_dir, model);
         let memory = match installation {
             Installation::Installed { .. } => {
-                weights::locate(models_dir, model).and_then(|files| Need::of_files(&files, kv_bytes)).ok()
+                weights::locate(models_dir, model).and_then(|files| Need::of_files(&files, kv_bytes, precision)).ok()
             }
             _ => None,
         };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use intramuros_models::catalog::{Catalog, Model, ModelFile, Source};
-use intramuros_models::weights;
+use intramuros_models::{Precision, weights};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -365,13 +365,16 @@ fn files_without_a_hash_are_trusted_once_and_that_is_said() {
     assert!(bench.pull(Some("mirror"), &bench.surroundings()).unwrap().trusted_on_first_use);
     bench.assert_installed();
     let catalog = Catalog { profiles: vec![], models: vec![bench.entry.clone()] };
-    let listed = list(&catalog, &bench.path("models"), 1 << 20);
+    let listed = list(&catalog, &bench.path("models"), 1 << 20, Precision::Int8);
     assert!(!listed[0].pinned);
     assert!(matches!(listed[0].installation, Installation::Installed { trusted_on_first_use: true, .. }));
     // From now on it is held to what it was.
     std::fs::write(bench.path("models/tiny/config.json"), "{\"layers\": 9}").unwrap();
     assert!(verify(&bench.path("models"), &bench.entry).is_err());
-    assert!(matches!(list(&catalog, &bench.path("models"), 1 << 20)[0].installation, Installation::Broken { .. }));
+    assert!(matches!(
+        list(&catalog, &bench.path("models"), 1 << 20, Precision::Int8)[0].installation,
+        Installation::Broken { .. }
+    ));
 }
 
 /// So much of the hub's protocol as `hf-hub` speaks: `GET /OWNER/NAME/resolve/REVISION/FILE` with a range.

@@ -1,19 +1,35 @@
-//! Matrices of a safetensors file in the precision that was asked for.
+//! The file with the weights, and its matrices in the precision that was asked for.
+
+use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
 use rayon::prelude::*;
 
-use crate::Precision;
 use crate::engine::gguf::RawTensor;
 use crate::engine::qmatmul::Linear;
 use crate::engine::safetensors::{SafetensorsFile, read_floats};
+use crate::engine::torch;
+use crate::weights::ModelFiles;
+use crate::{ModelError, Precision};
 
 /// Values that share a step in Q8_0.
 pub const BLOCK: usize = 32;
 
 /// Bytes of a block in Q8_0: the step as f16 and the whole numbers.
 const BLOCK_BYTES: usize = 2 + BLOCK;
+
+/// Maps the file with the weights: safetensors, or what older models have in its place.
+///
+/// # Errors
+/// [`ModelError::Invalid`] when the catalogue lists none or it cannot be understood, [`ModelError::Io`].
+pub fn open(files: &ModelFiles) -> Result<Arc<SafetensorsFile>, ModelError> {
+    let file = match (files.with_extension("safetensors"), files.with_extension("bin")) {
+        (Err(_), Ok(path)) => torch::open(&path)?,
+        (path, _) => SafetensorsFile::open(&path?)?,
+    };
+    Ok(Arc::new(file))
+}
 
 /// Stacks matrices with the same input on top of each other; `shapes` says which, with the rows that each must have.
 ///
@@ -40,6 +56,20 @@ pub fn linear(
         .map(|(tensor, bytes)| RawTensor { dtype: GgmlDType::Q8_0, bytes, ..*tensor })
         .collect();
     Linear::new(&coded)
+}
+
+/// Memory that the weights of a file take in a precision, the tables of embeddings as they are mapped.
+pub fn memory(file: &SafetensorsFile, precision: Precision) -> u64 {
+    let bytes = |name: &str| {
+        // What is not of floats is not read.
+        let Ok(tensor) = file.tensor(name) else { return 0 };
+        let coded = precision == Precision::Int8
+            && tensor.rows > 1
+            && tensor.columns.is_multiple_of(BLOCK)
+            && !name.contains("embeddings.");
+        if coded { tensor.rows * tensor.columns / BLOCK * BLOCK_BYTES } else { tensor.bytes.len() }
+    };
+    file.tensor_names().map(|name| bytes(name) as u64).sum()
 }
 
 /// Codes a matrix of whole blocks in Q8_0: per 32 neighbours a step and whole numbers from -127 to 127.
