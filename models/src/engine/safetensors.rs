@@ -107,7 +107,7 @@ impl SafetensorsFile {
         if info.shape.iter().try_fold(width, |size, length| size.checked_mul(*length)) != Some(bytes.len()) {
             return Err(format!("tensor `{name}` has {} bytes, which does not fit to its shape", bytes.len()));
         }
-        let rows = if columns == 0 { 0 } else { bytes.len() / width / columns };
+        let rows = (bytes.len() / width).checked_div(columns).unwrap_or(0);
         Ok(RawTensor { dtype, rows, columns, bytes })
     }
 

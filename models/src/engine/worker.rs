@@ -245,7 +245,7 @@ impl Owner {
     /// One pass of the network over what all running sequences need next.
     fn pass(&mut self) {
         let writing = self.running.iter().filter(|sequence| sequence.unread() == 0).count();
-        let guesses = if writing == 0 { 0 } else { GUESSES / writing };
+        let guesses = GUESSES.checked_div(writing).unwrap_or(0);
         let mut tokens = self.prompt_tokens(writing > 0);
         // Short prompts first, so that a question does not wait for a long document; the oldest always gets its share.
         let mut order: Vec<usize> = (0..self.running.len()).collect();
