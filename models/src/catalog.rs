@@ -346,6 +346,14 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_brings_its_reranker() {
+        let catalog = Catalog::load(None).unwrap();
+        let roles: Vec<ModelRole> = catalog.select("standard").unwrap().iter().map(|model| model.role).collect();
+        assert_eq!(roles, [ModelRole::Embedder, ModelRole::Generator, ModelRole::Reranker]);
+        assert!(catalog.models.iter().any(|model| model.name == "bge-reranker-v2-m3" && !model.pinned()));
+    }
+
+    #[test]
     fn every_python_package_has_every_file() {
         for model in Catalog::load(None).unwrap().models {
             for source in &model.sources {
@@ -387,6 +395,13 @@ mod tests {
                      generator = \"house-embedder\""
                 ),
                 "named as its generator",
+            ),
+            (
+                format!(
+                    "{COMPANY_MODEL}\n[[profile]]\nname = \"house\"\nsummary = \"ours\"\nembedder = \"house-embedder\"\n\
+                     generator = \"SmolLM2-135M-Instruct\"\nreranker = \"house-embedder\""
+                ),
+                "named as its reranker",
             ),
             (format!("{COMPANY_MODEL}\n[[model.source]]\nkind = \"hub\"\nrepo = \"a/b\"\nrev = \"x\""), "rev"),
         ];

@@ -114,7 +114,8 @@ impl Need {
         let text = fs::read(&path).map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
         let invalid = |path: &Path, reason: String| ModelError::Invalid { file: path.display().to_string(), reason };
         let sizes: EncoderSizes = serde_json::from_slice(&text).map_err(|error| invalid(&path, error.to_string()))?;
-        let path = files.with_extension("safetensors")?;
+        // Weights as torch saves them have no header that says how many there are.
+        let Ok(path) = files.with_extension("safetensors") else { return Ok(Self::of_catalogue(&files.entry)) };
         let numbers = safetensors_numbers(&path).map_err(|reason| invalid(&path, reason))?;
         let columns = sizes.hidden_size.saturating_mul(8).saturating_add(sizes.intermediate_size.saturating_mul(2));
         // The words' embeddings stay in the file, of which single rows are read.

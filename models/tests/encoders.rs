@@ -87,6 +87,28 @@ fn vectors_are_those_of_transformers() {
 }
 
 #[test]
+fn what_torch_saved_gives_the_same_vectors() {
+    let reference = reference();
+    let checkpoint = reference.checkpoints.iter().find(|one| one.architecture == "xlm-roberta").unwrap();
+    let mut files = files(&reference, "xlm-roberta", ModelRole::Embedder, "mean");
+    files.entry.files[0].name = "pytorch_model.bin".to_owned();
+    let embedder = open_embedder(&files, Precision::F32).unwrap();
+    for text in &checkpoint.texts {
+        assert!(distance(&embedder.embed_query(&text.text).unwrap(), &text.mean) < 1e-5, "{:?}", text.text);
+    }
+    // A file that lost its end.
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json"] {
+        std::fs::copy(files.path(file), directory.path().join(file)).unwrap();
+    }
+    let whole = std::fs::read(files.path("pytorch_model.bin")).unwrap();
+    std::fs::write(directory.path().join("pytorch_model.bin"), &whole[..whole.len() / 2]).unwrap();
+    files.directory = directory.path().to_owned();
+    let error = open_embedder(&files, Precision::F32).err().unwrap().to_string();
+    assert!(error.contains("pytorch_model.bin"), "{error}");
+}
+
+#[test]
 fn scores_are_those_of_transformers() {
     let reference = reference();
     for checkpoint in &reference.checkpoints {

@@ -326,12 +326,12 @@ fn many_at_once_write_what_each_writes_alone() {
     let generator = model.load();
     let prompts: Vec<String> = (0..12).map(|i| repetitive(3 + i % 6)[i * 7..].to_owned() + "h").collect();
     let request = |index: usize| GenerateRequest {
-        sampling: if index % 2 == 0 {
+        sampling: if index.is_multiple_of(2) {
             Sampling::Greedy
         } else {
             Sampling::Random { temperature: 1.0, top_p: 1.0, top_k: 0, seed: index as u64 }
         },
-        scope: (index % 3 == 0).then(|| "some".to_owned()),
+        scope: index.is_multiple_of(3).then(|| "some".to_owned()),
         ..GenerateRequest::new(prompts[index].as_str(), 60)
     };
     let alone: Vec<String> = (0..prompts.len()).map(|index| write(&model.load(), request(index)).0).collect();
@@ -356,7 +356,7 @@ fn a_small_memory_shortens_the_context_and_says_what_it_needs() {
     }
     let generator = load(64 << 10).unwrap();
     let context = generator.context_length();
-    assert!(context >= 64 && context < TinyModel::CONTEXT, "{context}");
+    assert!((64..TinyModel::CONTEXT).contains(&context), "{context}");
     let (_, summary) = write(&generator, greedy(&"a".repeat(context - 1), 10));
     assert_eq!((summary.finish, summary.completion_tokens), (Finish::Length, 2));
     assert!(generator.generate(greedy(&"a".repeat(context), 10)).is_err());

@@ -108,10 +108,10 @@ impl Family {
         config: &Config,
         precision: Precision,
     ) -> Result<(Arc<SafetensorsFile>, Box<dyn encoder::Network>), ModelError> {
-        let path = files.with_extension("safetensors")?;
-        let file = Arc::new(SafetensorsFile::open(&path)?);
+        let file = weights::open(files)?;
         #[cfg(feature = "cuda")]
         if let device @ candle_core::Device::Cuda(_) = crate::device::device()? {
+            let path = files.with_extension("safetensors")?;
             let network = candle::Network::open(self, config, &path, &device);
             return Ok((file.clone(), Box::new(network.map_err(|error| file.invalid(error.to_string()))?)));
         }

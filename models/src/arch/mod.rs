@@ -7,7 +7,7 @@ use crate::{Embedder, ModelError, Precision, Reranker};
 
 pub mod bert;
 pub mod decoder;
-mod encoder;
+pub(crate) mod encoder;
 mod gemma3;
 mod llama;
 mod mistral;

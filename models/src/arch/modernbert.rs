@@ -109,7 +109,7 @@ fn open(
     let positions = files.entry.max_tokens;
     let layers = config.layers(positions).map_err(|reason| invalid(files, "config.json", reason))?;
     let tokens = Tokens::open(files, config.vocab_size)?;
-    let file = Arc::new(SafetensorsFile::open(&files.with_extension("safetensors")?)?);
+    let file = weights::open(files)?;
     let team = Team::of_all_processors("encoder")?;
     let network = Network::load(&config, &layers, &file, precision, team, positions);
     let network = network.map_err(|reason| file.invalid(reason))?;

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf`, `safetensors`, `json`, `hub` | reading weights and metadata |
+//! | `gguf`, `safetensors`, `torch`, `json`, `hub` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
 //! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
 //! | `sampler`, `output` | choosing tokens, and text from them |
@@ -39,6 +39,7 @@ pub mod shared;
 pub mod team;
 mod template;
 pub(crate) mod tokenizer;
+pub mod torch;
 mod worker;
 
 pub use self::constraint::CompiledGrammar;

@@ -22,7 +22,7 @@ use crate::ModelError;
 pub struct SafetensorsFile {
     name: String,
     map: Mmap,
-    tensors: HashMap<String, TensorInfo>,
+    tensors: HashMap<String, TensorPlace>,
 }
 
 /// A matrix that stays in the file and of which single rows are read.
@@ -34,14 +34,14 @@ pub struct Table {
     place: Range<usize>,
 }
 
-#[derive(Clone)]
-struct TensorInfo {
-    /// As the file names it.
-    dtype: String,
+/// What a file's header says of a tensor.
+pub struct TensorPlace {
+    /// As safetensors name it: `F32` for one.
+    pub dtype: String,
     /// Outermost first, so that the last is the length of a row.
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
     /// In the map.
-    place: Range<usize>,
+    pub place: Range<usize>,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +57,24 @@ impl SafetensorsFile {
     /// # Errors
     /// [`ModelError::Io`], or [`ModelError::Invalid`] when the file is cut off or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::map(path, header)
+    }
+
+    /// Maps a file whose tensors lie where `find` says.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`], or [`ModelError::Invalid`] with the reason that `find` gives.
+    pub fn map(
+        path: &Path,
+        find: impl FnOnce(&[u8]) -> Result<HashMap<String, TensorPlace>, String>,
+    ) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io { path: path.display().to_string(), source };
         let file = File::open(path).map_err(io)?;
         // SAFETY: the map is read-only and private. Weights files are replaced by renaming, never written in place;
         // whoever truncates one while it is in use gets the signal that any mapped program gets.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
-        match header(&map) {
+        match find(&map) {
             Ok(tensors) => Ok(Self { name, map, tensors }),
             Err(reason) => Err(ModelError::Invalid { file: name, reason }),
         }
@@ -178,7 +189,7 @@ impl Table {
 }
 
 /// Reads the header: where every tensor lies.
-fn header(map: &[u8]) -> Result<HashMap<String, TensorInfo>, String> {
+fn header(map: &[u8]) -> Result<HashMap<String, TensorPlace>, String> {
     let (length, rest) = map.split_first_chunk::<8>().ok_or("it is too short for a safetensors file")?;
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
     let text = rest.get(..length).ok_or("its header is cut off, or it is no safetensors file")?;
@@ -197,7 +208,7 @@ fn header(map: &[u8]) -> Result<HashMap<String, TensorInfo>, String> {
             return Err(format!("tensor `{name}` lies beyond the end of the file: it is cut off"));
         }
         let place = first + start..first + end;
-        tensors.insert(name, TensorInfo { dtype: entry.dtype, shape: entry.shape, place });
+        tensors.insert(name, TensorPlace { dtype: entry.dtype, shape: entry.shape, place });
     }
     Ok(tensors)
 }

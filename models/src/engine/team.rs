@@ -261,9 +261,13 @@ mod tests {
         for _ in 0..3 {
             std::thread::sleep(std::time::Duration::from_millis(20));
             met.lock().unwrap().clear();
+            // Each takes one piece and waits for the others; on a busy machine that may take a while.
             team.run(3, |_| {
                 met.lock().unwrap().insert(std::thread::current().id());
-                std::thread::sleep(std::time::Duration::from_millis(30));
+                let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+                while met.lock().unwrap().len() < 3 && std::time::Instant::now() < deadline {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
             });
             assert_eq!(met.lock().unwrap().len(), 3);
         }

@@ -42,8 +42,11 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-/// Schemas with bounded values, and what their values must fulfil.
-fn schemas() -> Vec<(Value, fn(&Value) -> bool)> {
+/// A schema, and what its values must fulfil.
+type Case = (Value, fn(&Value) -> bool);
+
+/// Schemas with bounded values.
+fn schemas() -> Vec<Case> {
     let text = json!({ "type": "string", "maxLength": 9 });
     vec![
         (
@@ -132,7 +135,8 @@ fn json_always_parses_and_is_valid() {
 #[test]
 fn a_match_of_a_regular_expression_from_beginning_to_end() {
     let generator = TinyModel::new().load();
-    let cases: [(&str, fn(&str) -> bool); 4] = [
+    type Case = (&'static str, fn(&str) -> bool);
+    let cases: [Case; 4] = [
         (r"\d{1,3}(,\d)? %", |text| {
             let number = text.strip_suffix(" %").unwrap();
             number.replace(',', ".").parse::<f64>().is_ok() && number.split(',').next().unwrap().len() <= 3

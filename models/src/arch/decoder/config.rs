@@ -154,7 +154,8 @@ pub(super) mod tests {
     #[test]
     fn what_is_impossible_is_named() {
         small().check().unwrap();
-        let cases: [(fn(&mut Config), &str); 8] = [
+        type Case = (fn(&mut Config), &'static str);
+        let cases: [Case; 8] = [
             (|config| config.width = 0, "width"),
             (|config| config.layers.clear(), "layers"),
             (|config| config.vocabulary = usize::MAX, "vocabulary"),

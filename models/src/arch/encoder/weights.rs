@@ -1,19 +1,35 @@
-//! Matrices of a safetensors file in the precision that was asked for.
+//! The file with the weights, and its matrices in the precision that was asked for.
+
+use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
 use rayon::prelude::*;
 
-use crate::Precision;
 use crate::engine::gguf::RawTensor;
 use crate::engine::qmatmul::Linear;
 use crate::engine::safetensors::{SafetensorsFile, read_floats};
+use crate::engine::torch;
+use crate::weights::ModelFiles;
+use crate::{ModelError, Precision};
 
 /// Values that share a step in Q8_0.
 pub const BLOCK: usize = 32;
 
 /// Bytes of a block in Q8_0: the step as f16 and the whole numbers.
 const BLOCK_BYTES: usize = 2 + BLOCK;
+
+/// Maps the file with the weights: safetensors, or what older models have in its place.
+///
+/// # Errors
+/// [`ModelError::Invalid`] when the catalogue lists none or it cannot be understood, [`ModelError::Io`].
+pub fn open(files: &ModelFiles) -> Result<Arc<SafetensorsFile>, ModelError> {
+    let file = match (files.with_extension("safetensors"), files.with_extension("bin")) {
+        (Err(_), Ok(path)) => torch::open(&path)?,
+        (path, _) => SafetensorsFile::open(&path?)?,
+    };
+    Ok(Arc::new(file))
+}
 
 /// Stacks matrices with the same input on top of each other; `shapes` says which, with the rows that each must have.
 ///

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "threads store tokens of their own into one cache")]
 
 use half::f16;
+use half::vec::HalfBitsVecExt;
 
 use crate::engine::shared::Shared;
 
@@ -82,6 +83,8 @@ pub(super) struct Store<T> {
 
 /// A number that a cache can hold.
 pub trait Element: Copy + Send + Sync + Default + 'static {
+    /// So many zeros, of which the system gives the memory when they are first written.
+    fn zeros(count: usize) -> Vec<Self>;
     /// Rounded to this kind.
     fn from_f32(value: f32) -> Self;
     /// Without loss.
@@ -89,6 +92,11 @@ pub trait Element: Copy + Send + Sync + Default + 'static {
 }
 
 impl Element for f16 {
+    fn zeros(count: usize) -> Vec<Self> {
+        // A vector of f16 would be written through, 512 MiB of it; one of plain numbers is not.
+        vec![0u16; count].reinterpret_into()
+    }
+
     fn from_f32(value: f32) -> Self {
         const MOST: f32 = 65_504.0;
         f16::from_f32(value.clamp(-MOST, MOST))
@@ -100,6 +108,10 @@ impl Element for f16 {
 }
 
 impl Element for f32 {
+    fn zeros(count: usize) -> Vec<Self> {
+        vec![0.0; count]
+    }
+
     fn from_f32(value: f32) -> Self {
         value
     }
@@ -164,8 +176,8 @@ impl<T: Element> Store<T> {
     fn new(shape: &KvShape, pages: usize) -> Self {
         let (length, padded, heads) = (shape.length, shape.padded(), shape.heads);
         Self {
-            keys: vec![T::default(); pages * heads * PAGE * length],
-            values: vec![T::default(); pages * heads * PAGE * padded],
+            keys: T::zeros(pages * heads * PAGE * length),
+            values: T::zeros(pages * heads * PAGE * padded),
             length,
             padded,
             heads,

@@ -4,7 +4,8 @@
     python make.py
 
 Each directory holds config.json, tokenizer.json and model.safetensors as on the hub: a sequence classifier with its
-encoder inside, so that one checkpoint serves as embedder and as reranker. reference.json holds, for texts, the unit
+encoder inside, so that one checkpoint serves as embedder and as reranker. One has its encoder in pytorch_model.bin too, as
+older models have. reference.json holds, for texts, the unit
 vectors of mean and first-token pooling, and for pairs of texts the classifier's logit. Each text is computed alone, so
 that there is no padding.
 """
@@ -165,7 +166,11 @@ def unit(vector):
 def make(name, tokenizer, config):
     directory = HERE / name
     directory.mkdir(exist_ok=True)
-    tokenizer.save(str(directory / "tokenizer.json"))
+    # Training tokenizers is not reproducible: one that is there is kept.
+    if (directory / "tokenizer.json").exists():
+        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    else:
+        tokenizer.save(str(directory / "tokenizer.json"))
     config = {**SIZES, **config, "vocab_size": tokenizer.get_vocab_size()}
     (directory / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
@@ -182,6 +187,8 @@ def make(name, tokenizer, config):
                 parameter.copy_(torch.randn(parameter.shape) * 1.4 / parameter.shape[-1] ** 0.5)
     tensors = {key: value.contiguous() for key, value in model.state_dict().items() if value.is_floating_point()}
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    if name == "xlm-roberta":
+        torch.save(model.base_model.state_dict(), directory / "pytorch_model.bin")
     model = AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32).eval()
 
     fast = PreTrainedTokenizerFast(tokenizer_file=str(directory / "tokenizer.json"))
