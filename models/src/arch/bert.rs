@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::encoder::math::Activation;
 use super::encoder::reranker::{Head, HeadActivation};
 use super::encoder::tokens::Tokens;
+use super::encoder::weights::Loader;
 use super::encoder::{self, invalid, weights};
 use crate::catalog::Pooling;
 use crate::engine::safetensors::SafetensorsFile;
@@ -124,16 +125,14 @@ impl Family {
     fn head(&self, file: &SafetensorsFile, hidden: usize) -> Result<Head, String> {
         let [dense, output] = self.head;
         let labels = file.tensor(&format!("{output}.weight"))?.rows;
-        let linear =
-            |name: &str, rows| weights::linear(file, &[(&format!("{name}.weight"), rows)], hidden, Precision::F32);
+        // The head is small, and its scores are compared: it stays as it is.
+        let loader = Loader { file, prefix: "", precision: Precision::F32, epsilon: 0.0, biased: true };
         Ok(Head {
             pooling: Pooling::Cls,
-            dense: linear(dense, hidden)?,
-            bias: file.floats(&format!("{dense}.bias"), hidden)?,
+            dense: loader.dense(&[(dense, hidden)], hidden)?,
             activation: HeadActivation::Tanh,
             norm: None,
-            output: linear(output, labels)?,
-            output_bias: file.floats(&format!("{output}.bias"), labels)?,
+            output: loader.dense(&[(output, labels)], hidden)?,
         })
     }
 }

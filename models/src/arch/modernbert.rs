@@ -11,9 +11,10 @@ use super::encoder::attention::{Attention, Rotary};
 use super::encoder::math::{Activation, Norm};
 use super::encoder::reranker::{Head, HeadActivation};
 use super::encoder::tokens::Tokens;
+use super::encoder::weights::{Dense, Loader};
 use super::encoder::{self, Input, invalid, weights};
 use crate::catalog::Pooling;
-use crate::engine::qmatmul::{Linear, Scratch};
+use crate::engine::qmatmul::Scratch;
 use crate::engine::safetensors::{SafetensorsFile, Table};
 use crate::engine::shared::for_rows;
 use crate::engine::team::Team;
@@ -122,16 +123,15 @@ fn open(
 fn head(config: &Config, file: &SafetensorsFile) -> Result<Head, String> {
     let hidden = config.hidden_size;
     let labels = file.tensor("classifier.weight")?.rows;
-    let linear = |name, rows| weights::linear(file, &[(name, rows)], hidden, Precision::F32);
-    let loader = Loader { file, prefix: "head.", precision: Precision::F32, epsilon: config.norm_eps };
+    // The head is small, and its scores are compared: it stays as it is.
+    let loader =
+        Loader { file, prefix: "", precision: Precision::F32, epsilon: config.norm_eps, biased: false };
     Ok(Head {
         pooling: config.classifier_pooling,
-        dense: linear("head.dense.weight", hidden)?,
-        bias: loader.optional("dense.bias", hidden)?,
+        dense: loader.dense(&[("head.dense", hidden)], hidden)?,
         activation: HeadActivation::Layer(config.classifier_activation.unwrap_or(Activation::Gelu)),
-        norm: Some(loader.norm("norm", hidden)?),
-        output: linear("classifier.weight", labels)?,
-        output_bias: file.floats("classifier.bias", labels)?,
+        norm: Some(loader.norm("head.norm", hidden)?),
+        output: loader.dense(&[("classifier", labels)], hidden)?,
     })
 }
 
@@ -217,12 +217,6 @@ struct Layer {
     down: Dense,
 }
 
-/// A matrix and its bias, which may be empty.
-struct Dense {
-    weight: Linear,
-    bias: Vec<f32>,
-}
-
 /// Intermediate results of a batch, row by row.
 #[derive(Default)]
 struct Buffers {
@@ -236,44 +230,19 @@ struct Buffers {
     added: Vec<f32>,
 }
 
-/// Reads the parts of a network.
-struct Loader<'a> {
-    file: &'a SafetensorsFile,
-    prefix: &'a str,
-    precision: Precision,
-    epsilon: f32,
-}
-
-impl Loader<'_> {
-    fn layer(&self, config: &Config, index: usize, kind: LayerType) -> Result<Layer, String> {
+impl Layer {
+    fn read(loader: &Loader, config: &Config, index: usize, kind: LayerType) -> Result<Self, String> {
         let (hidden, wide) = (config.hidden_size, config.intermediate_size);
         let part = |part: &str| format!("layers.{index}.{part}");
-        Ok(Layer {
+        Ok(Self {
             kind,
-            attention_norm: if index == 0 { None } else { Some(self.norm(&part("attn_norm"), hidden)?) },
-            qkv: self.dense(&part("attn.Wqkv"), 3 * hidden, hidden)?,
-            attended: self.dense(&part("attn.Wo"), hidden, hidden)?,
-            norm: self.norm(&part("mlp_norm"), hidden)?,
-            gate_up: self.dense(&part("mlp.Wi"), 2 * wide, hidden)?,
-            down: self.dense(&part("mlp.Wo"), hidden, wide)?,
+            attention_norm: if index == 0 { None } else { Some(loader.norm(&part("attn_norm"), hidden)?) },
+            qkv: loader.dense(&[(&part("attn.Wqkv"), 3 * hidden)], hidden)?,
+            attended: loader.dense(&[(&part("attn.Wo"), hidden)], hidden)?,
+            norm: loader.norm(&part("mlp_norm"), hidden)?,
+            gate_up: loader.dense(&[(&part("mlp.Wi"), 2 * wide)], hidden)?,
+            down: loader.dense(&[(&part("mlp.Wo"), hidden)], wide)?,
         })
-    }
-
-    fn dense(&self, name: &str, rows: usize, columns: usize) -> Result<Dense, String> {
-        let full = format!("{}{name}.weight", self.prefix);
-        let weight = weights::linear(self.file, &[(&full, rows)], columns, self.precision)?;
-        Ok(Dense { weight, bias: self.optional(&format!("{name}.bias"), rows)? })
-    }
-
-    fn norm(&self, name: &str, size: usize) -> Result<Norm, String> {
-        let weight = self.file.floats(&format!("{}{name}.weight", self.prefix), size)?;
-        Ok(Norm { weight, shift: self.optional(&format!("{name}.bias"), size)?, epsilon: self.epsilon })
-    }
-
-    /// A small tensor that is left away in most files.
-    fn optional(&self, name: &str, length: usize) -> Result<Vec<f32>, String> {
-        let name = format!("{}{name}", self.prefix);
-        if self.file.has_tensor(&name) { self.file.floats(&name, length) } else { Ok(Vec::new()) }
     }
 }
 
@@ -288,11 +257,11 @@ impl Network {
         positions: usize,
     ) -> Result<Self, String> {
         let prefix = if file.has_tensor("model.embeddings.tok_embeddings.weight") { "model." } else { "" };
-        let loader = Loader { file, prefix, precision, epsilon: config.norm_eps };
+        let loader = Loader { file, prefix, precision, epsilon: config.norm_eps, biased: false };
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
         let (global, local) = config.rope_bases();
         let words = file.table(&format!("{prefix}embeddings.tok_embeddings.weight"), config.vocab_size, hidden)?;
-        let layers = layers.iter().enumerate().map(|(index, kind)| loader.layer(config, index, *kind));
+        let layers = layers.iter().enumerate().map(|(index, kind)| Layer::read(&loader, config, index, *kind));
         Ok(Self {
             hidden,
             heads,

@@ -4,16 +4,14 @@
 //! be zero) and hands tensors out only after copying them. This one borrows from the map and checks every length
 //! against the file before it allocates.
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>
-#![expect(unsafe_code, reason = "memory-maps the weights")]
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
 pub use candle_core::quantized::GgmlDType;
-use memmap2::{Mmap, UncheckedAdvice};
 
+use super::mapped::MappedFile;
 use crate::ModelError;
 
 const MAGIC: &[u8] = b"GGUF";
@@ -23,21 +21,15 @@ const MAX_DIMENSIONS: u32 = 4;
 const MAX_ARRAY: u64 = 1 << 23;
 
 /// A GGUF file on disk, mapped into memory.
-pub struct GgufFile {
-    name: String,
-    map: Mmap,
-}
+pub struct GgufFile(MappedFile);
 
 impl GgufFile {
     /// Maps a file; nothing is parsed yet.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let io = |source| ModelError::Io { path: path.display().to_string(), source };
-        let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is read-only and private. Weights files are replaced by renaming, never written in place;
-        // whoever truncates one while it is being loaded gets the signal that any mapped program gets.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
-        Ok(Self { name, map })
+        MappedFile::open(path).map(Self)
     }
 
     /// Parses the header.
@@ -45,13 +37,13 @@ impl GgufFile {
     /// # Errors
     /// [`ModelError::Invalid`] when the file is not GGUF version 2 or 3, is cut off or contradicts itself.
     pub fn content(&self) -> Result<Gguf<'_>, ModelError> {
-        let content = Gguf::parse(&self.map).map_err(|reason| self.invalid(reason))?;
-        Ok(Gguf { map: Some(&self.map), ..content })
+        let content = Gguf::parse(&self.0).map_err(|reason| self.invalid(reason))?;
+        Ok(Gguf { file: Some(&self.0), ..content })
     }
 
     /// The error that says this file cannot be used.
     pub fn invalid(&self, reason: impl Into<String>) -> ModelError {
-        ModelError::Invalid { file: self.name.clone(), reason: reason.into() }
+        self.0.invalid(reason)
     }
 }
 
@@ -61,7 +53,7 @@ pub struct Gguf<'a> {
     tensors: HashMap<String, TensorInfo>,
     data: &'a [u8],
     /// Where all that lies, unless it was parsed from plain memory.
-    map: Option<&'a Mmap>,
+    file: Option<&'a MappedFile>,
 }
 
 /// One metadata value.
@@ -149,7 +141,7 @@ impl<'a> Gguf<'a> {
                 ));
             }
         }
-        Ok(Self { metadata, tensors, data, map: None })
+        Ok(Self { metadata, tensors, data, file: None })
     }
 
     /// The metadata value of a key.
@@ -226,14 +218,8 @@ impl<'a> Gguf<'a> {
 
     /// Gives the memory of a tensor back that has been copied; whoever reads it again finds it in the file.
     pub fn release(&self, tensor: &RawTensor<'_>) {
-        let Some(map) = self.map else { return };
-        let offset = (tensor.bytes.as_ptr() as usize).wrapping_sub(map.as_ptr() as usize);
-        if offset.checked_add(tensor.bytes.len()).is_some_and(|end| end <= map.len()) {
-            // SAFETY: the map is that of a file and nobody writes to it, so that dropped pages come back as they were.
-            let released = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, tensor.bytes.len()) };
-            if let Err(error) = released {
-                tracing::debug!(%error, "weights that were read stay in memory");
-            }
+        if let Some(file) = self.file {
+            file.forget_part(tensor.bytes);
         }
     }
 }
@@ -421,25 +407,6 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Gguf::parse(&bytes[..length]).is_err(), "cut to {length} bytes");
         }
-    }
-
-    #[test]
-    fn released_tensors_can_be_read_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("numbers.gguf");
-        let numbers = candle_core::Tensor::arange(0f32, 65536.0, &candle_core::Device::Cpu).unwrap();
-        let tensor = candle_core::quantized::QTensor::quantize(&numbers, GgmlDType::F32).unwrap();
-        let mut file = File::create(&path).unwrap();
-        candle_core::quantized::gguf_file::write(&mut file, &[], &[("numbers", &tensor)]).unwrap();
-        let file = GgufFile::open(&path).unwrap();
-        let gguf = file.content().unwrap();
-        let tensor = gguf.tensor("numbers").unwrap();
-        let before = tensor.bytes.to_vec();
-        gguf.release(&tensor);
-        assert_eq!(tensor.bytes, before);
-        // Memory that is not the file's is left alone.
-        gguf.release(&RawTensor { bytes: &before, ..tensor });
-        assert_eq!(tensor.bytes, before);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The small operations between the matrices. Sums run in eight lanes, so that their order does not depend on the machine.
+//! The small operations between the matrices. Sums run in sixteen lanes, so that their order does not depend on the machine,
+//! and loops are written so that the compiler vectorises them.
 
 use super::shared::for_rows;
 use super::team::Team;
 
 /// Sums that run side by side.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// Divides each row by the root of its mean square and multiplies by weights (RMSNorm, <https://arxiv.org/abs/1910.07467>).
 pub fn rms_norm(team: &Team, input: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
@@ -28,17 +29,7 @@ pub fn rms_norm_row(row: &mut [f32], weights: &[f32], epsilon: f32) {
 
 /// One over the root of the mean square.
 pub fn inverse_root_mean_square(row: &[f32], epsilon: f32) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (parts, rest) = row.as_chunks::<LANES>();
-    for part in parts {
-        for (sum, value) in sums.iter_mut().zip(part) {
-            *sum = value.mul_add(*value, *sum);
-        }
-    }
-    for (sum, value) in sums.iter_mut().zip(rest) {
-        *sum = value.mul_add(*value, *sum);
-    }
-    let mean = sums.iter().sum::<f32>() / row.len() as f32;
+    let mean = sum(row, |x| x * x) / row.len() as f32;
     1.0 / (mean + epsilon).sqrt()
 }
 
@@ -91,6 +82,45 @@ pub fn add(team: &Team, values: &mut [f32], width: usize, more: &[f32]) {
     });
 }
 
+/// Puts `e^(x - greatest)` in the place of each `x` of a row and gives their sum, which is not 0.
+pub fn exponentials(row: &mut [f32]) -> f32 {
+    let mut greatest = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (greatest, x) in greatest.iter_mut().zip(chunk) {
+            *greatest = if *x > *greatest { *x } else { *greatest };
+        }
+    }
+    let greatest = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *x = exp(*x - greatest);
+            *lane += *x;
+        }
+    }
+    let mut sum = lanes.iter().sum();
+    for x in rest {
+        *x = exp(*x - greatest);
+        sum += *x;
+    }
+    sum
+}
+
+/// Sum of a function of the numbers, in sixteen lanes.
+#[inline(always)]
+pub fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += of(*x);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().map(|x| of(*x)).sum::<f32>()
+}
+
 /// e to the power of x, to 1.5 units in the last place; 0 below -87, so that the loops around it become vectors.
 ///
 /// The polynomial is that of ARM's optimised routines, which ggml uses too (`ggml_v_expf`).
@@ -126,6 +156,16 @@ mod tests {
         }
         assert_eq!(exp(-200.0), 0.0);
         assert_eq!(exp(0.0), 1.0);
+    }
+
+    #[test]
+    fn exponentials_survive_large_numbers() {
+        for length in [1, 5, 16, 33] {
+            let mut row: Vec<f32> = (0..length).map(|i| (i as f32 - 3.0) * 200.0).collect();
+            let sum = exponentials(&mut row);
+            assert!((row.iter().sum::<f32>() - sum).abs() < 1e-6 * sum);
+            assert!(row[length - 1] / sum > 0.99);
+        }
     }
 
     #[test]

@@ -28,7 +28,10 @@ mod generator;
 pub mod gguf;
 pub mod hub;
 pub mod json;
+mod mapped;
 pub mod math;
+#[cfg(test)]
+pub mod noise;
 mod output;
 mod pages;
 pub mod qmatmul;
@@ -40,6 +43,7 @@ pub mod team;
 mod template;
 pub(crate) mod tokenizer;
 pub mod torch;
+mod way;
 mod worker;
 
 pub use self::constraint::CompiledGrammar;

@@ -2,33 +2,29 @@
 //!
 //! Every length is checked against the file before anything is allocated or read.
 //! Format: <https://github.com/huggingface/safetensors#format>
-#![expect(unsafe_code, reason = "memory-maps the weights")]
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::quantized::GgmlDType;
-use half::{bf16, f16};
-use memmap2::Mmap;
 use serde::Deserialize;
 
 use super::gguf::RawTensor;
+use super::mapped::MappedFile;
+use super::qmatmul::dense::Coding;
 use crate::ModelError;
 
 /// A safetensors file on disk, mapped into memory.
 pub struct SafetensorsFile {
-    name: String,
-    map: Mmap,
+    file: MappedFile,
     tensors: HashMap<String, TensorPlace>,
 }
 
 /// A matrix that stays in the file and of which single rows are read.
 pub struct Table {
     file: Arc<SafetensorsFile>,
-    dtype: GgmlDType,
+    coding: Coding,
     rows: usize,
     columns: usize,
     place: Range<usize>,
@@ -68,26 +64,21 @@ impl SafetensorsFile {
         path: &Path,
         find: impl FnOnce(&[u8]) -> Result<HashMap<String, TensorPlace>, String>,
     ) -> Result<Self, ModelError> {
-        let io = |source| ModelError::Io { path: path.display().to_string(), source };
-        let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is read-only and private. Weights files are replaced by renaming, never written in place;
-        // whoever truncates one while it is in use gets the signal that any mapped program gets.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
-        match find(&map) {
-            Ok(tensors) => Ok(Self { name, map, tensors }),
-            Err(reason) => Err(ModelError::Invalid { file: name, reason }),
+        let file = MappedFile::open(path)?;
+        match find(&file) {
+            Ok(tensors) => Ok(Self { file, tensors }),
+            Err(reason) => Err(file.invalid(reason)),
         }
     }
 
     /// The error that says this file cannot be used.
     pub fn invalid(&self, reason: impl Into<String>) -> ModelError {
-        ModelError::Invalid { file: self.name.clone(), reason: reason.into() }
+        self.file.invalid(reason)
     }
 
     /// Length of the file.
     pub fn bytes(&self) -> u64 {
-        self.map.len() as u64
+        self.file.len() as u64
     }
 
     /// What its tensors are called, in no order.
@@ -106,20 +97,15 @@ impl SafetensorsFile {
     /// A reason, when it is not there or not of floats.
     pub fn tensor(&self, name: &str) -> Result<RawTensor<'_>, String> {
         let info = self.tensors.get(name).ok_or_else(|| format!("it has no tensor `{name}`"))?;
-        let dtype = match info.dtype.as_str() {
-            "F32" => GgmlDType::F32,
-            "F16" => GgmlDType::F16,
-            "BF16" => GgmlDType::BF16,
-            other => return Err(format!("tensor `{name}` is of {other}; known: F32, F16, BF16")),
-        };
+        let coding = coding(name, &info.dtype)?;
         let columns = info.shape.last().copied().unwrap_or(1);
-        let bytes = &self.map[info.place.clone()];
-        let width: usize = if dtype == GgmlDType::F32 { 4 } else { 2 };
+        let bytes = &self.file[info.place.clone()];
+        let width = coding.bytes();
         if info.shape.iter().try_fold(width, |size, length| size.checked_mul(*length)) != Some(bytes.len()) {
             return Err(format!("tensor `{name}` has {} bytes, which does not fit to its shape", bytes.len()));
         }
         let rows = (bytes.len() / width).checked_div(columns).unwrap_or(0);
-        Ok(RawTensor { dtype, rows, columns, bytes })
+        Ok(RawTensor { dtype: coding.dtype(), rows, columns, bytes })
     }
 
     /// A tensor that must be `rows` by `columns`.
@@ -146,7 +132,7 @@ impl SafetensorsFile {
             return Err(format!("tensor `{name}` has {found} values and should have {length}"));
         }
         let mut values = vec![0.0; length];
-        read_floats(tensor.dtype, tensor.bytes, &mut values);
+        coding(name, &self.tensors[name].dtype)?.widen(tensor.bytes, &mut values);
         Ok(values)
     }
 
@@ -155,18 +141,14 @@ impl SafetensorsFile {
     /// # Errors
     /// As [`SafetensorsFile::matrix`].
     pub fn table(self: &Arc<Self>, name: &str, rows: usize, columns: usize) -> Result<Table, String> {
-        let tensor = self.matrix(name, rows, columns)?;
-        let place = self.tensors[name].place.clone();
-        Ok(Table { file: self.clone(), dtype: tensor.dtype, rows, columns, place })
+        self.matrix(name, rows, columns)?;
+        let TensorPlace { dtype, place, .. } = &self.tensors[name];
+        Ok(Table { file: self.clone(), coding: coding(name, dtype)?, rows, columns, place: place.clone() })
     }
 
     /// Tells the system that what was read will not be needed again soon, so that it does not count as memory in use.
     pub fn forget(&self) {
-        #[cfg(unix)]
-        // SAFETY: the map is read-only and of a file, so that a page that is read again holds what it held.
-        if let Err(error) = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) } {
-            tracing::debug!(%error, file = self.name, "mapped weights were not forgotten");
-        }
+        self.file.forget();
     }
 }
 
@@ -184,7 +166,17 @@ impl Table {
         assert!(row < self.rows && output.len() == self.columns, "a row of a table");
         let bytes = self.place.len() / self.rows;
         let start = self.place.start + row * bytes;
-        read_floats(self.dtype, &self.file.map[start..start + bytes], output);
+        self.coding.widen(&self.file.file[start..start + bytes], output);
+    }
+}
+
+/// How a tensor of floats is written.
+fn coding(name: &str, dtype: &str) -> Result<Coding, String> {
+    match dtype {
+        "F32" => Ok(Coding::F32),
+        "F16" => Ok(Coding::F16),
+        "BF16" => Ok(Coding::Bf16),
+        other => Err(format!("tensor `{name}` is of {other}; known: F32, F16, BF16")),
     }
 }
 
@@ -213,29 +205,10 @@ fn header(map: &[u8]) -> Result<HashMap<String, TensorPlace>, String> {
     Ok(tensors)
 }
 
-/// Floats of one of three widths, as many as there is room for.
-pub fn read_floats(dtype: GgmlDType, bytes: &[u8], output: &mut [f32]) {
-    match dtype {
-        GgmlDType::F16 => {
-            for (output, bytes) in output.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *output = f16::from_le_bytes(*bytes).to_f32();
-            }
-        }
-        GgmlDType::BF16 => {
-            for (output, bytes) in output.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *output = bf16::from_le_bytes(*bytes).to_f32();
-            }
-        }
-        _ => {
-            for (output, bytes) in output.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *output = f32::from_le_bytes(*bytes);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
+
     use super::*;
 
     fn file(header: &str, data: &[u8]) -> Result<SafetensorsFile, String> {

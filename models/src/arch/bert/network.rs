@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Config, Family};
 use crate::arch::encoder::attention::Attention;
 use crate::arch::encoder::math::{Activation, Norm};
-use crate::arch::encoder::{self, Input, weights};
-use crate::engine::qmatmul::{Linear, Scratch};
+use crate::arch::encoder::weights::{Dense, Loader};
+use crate::arch::encoder::{self, Input};
+use crate::engine::qmatmul::Scratch;
 use crate::engine::safetensors::{SafetensorsFile, Table};
 use crate::engine::shared::for_rows;
 use crate::engine::team::Team;
@@ -39,12 +40,6 @@ struct Layer {
     output_norm: Norm,
 }
 
-/// A matrix and its bias.
-struct Dense {
-    weight: Linear,
-    bias: Vec<f32>,
-}
-
 /// Intermediate results of a batch, row by row.
 #[derive(Default)]
 struct Buffers {
@@ -55,14 +50,6 @@ struct Buffers {
     qkv: Vec<f32>,
     attended: Vec<f32>,
     wide: Vec<f32>,
-}
-
-/// Reads the parts of a network.
-struct Loader<'a> {
-    file: &'a SafetensorsFile,
-    prefix: &'a str,
-    precision: Precision,
-    epsilon: f32,
 }
 
 impl Network {
@@ -76,79 +63,57 @@ impl Network {
     ) -> Result<Self, ModelError> {
         let whole = file.has_tensor(&format!("{}embeddings.word_embeddings.weight", family.prefix));
         let prefix = if whole { family.prefix } else { "" };
-        let loader = Loader { file, prefix, precision, epsilon: config.layer_norm_eps };
+        let epsilon = config.layer_norm_eps;
+        let loader = Loader { file, prefix, precision, epsilon, biased: true };
         let team = Team::of_all_processors("encoder")?;
-        loader.network(family, config, file, team, positions).map_err(|reason| file.invalid(reason))
+        Self::read(&loader, family, config, file, team, positions).map_err(|reason| file.invalid(reason))
     }
-}
 
-impl Loader<'_> {
-    fn network(
-        &self,
+    fn read(
+        loader: &Loader,
         family: &Family,
         config: &Config,
         file: &Arc<SafetensorsFile>,
         team: Team,
         positions: usize,
-    ) -> Result<Network, String> {
+    ) -> Result<Self, String> {
         let hidden = config.hidden_size;
-        let name = |part: &str| format!("{}embeddings.{part}.weight", self.prefix);
+        let name = |part: &str| format!("{}embeddings.{part}.weight", loader.prefix);
         let first = (family.first_position)(config) * hidden;
         let all = file.floats(&name("position_embeddings"), config.max_position_embeddings * hidden)?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
-            layers.push(self.layer(config, &format!("encoder.layer.{index}."))?);
+            layers.push(Layer::read(loader, config, &format!("encoder.layer.{index}."))?);
         }
-        Ok(Network {
+        Ok(Self {
             hidden,
             heads: config.num_attention_heads,
             activation: config.hidden_act,
-            exact: self.precision == Precision::F32,
+            exact: loader.precision == Precision::F32,
             words: file.table(&name("word_embeddings"), config.vocab_size, hidden)?,
             positions: all[first..first + positions * hidden].to_vec(),
             types: file.floats(&name("token_type_embeddings"), config.type_vocab_size * hidden)?,
-            first_norm: self.norm("embeddings.LayerNorm", hidden)?,
+            first_norm: loader.norm("embeddings.LayerNorm", hidden)?,
             layers,
             team,
             buffers: Mutex::default(),
         })
     }
+}
 
-    fn layer(&self, config: &Config, name: &str) -> Result<Layer, String> {
+impl Layer {
+    fn read(loader: &Loader, config: &Config, name: &str) -> Result<Self, String> {
         let (hidden, wide) = (config.hidden_size, config.intermediate_size);
         let part = |part: &str| format!("{name}{part}");
         let own = ["query", "key", "value"].map(|which| part(&format!("attention.self.{which}")));
         let own = own.each_ref().map(|name| (name.as_str(), hidden));
-        Ok(Layer {
-            qkv: self.dense(&own, hidden)?,
-            attended: self.dense(&[(&part("attention.output.dense"), hidden)], hidden)?,
-            attention_norm: self.norm(&part("attention.output.LayerNorm"), hidden)?,
-            up: self.dense(&[(&part("intermediate.dense"), wide)], hidden)?,
-            down: self.dense(&[(&part("output.dense"), hidden)], wide)?,
-            output_norm: self.norm(&part("output.LayerNorm"), hidden)?,
-        })
-    }
-
-    fn dense(&self, parts: &[(&str, usize)], columns: usize) -> Result<Dense, String> {
-        let mut bias = Vec::new();
-        let mut names = Vec::new();
-        for (name, rows) in parts {
-            bias.extend(self.file.floats(&format!("{}{name}.bias", self.prefix), *rows)?);
-            names.push((format!("{}{name}.weight", self.prefix), *rows));
-        }
-        let shapes: Vec<(&str, usize)> = names.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
-        Ok(Dense { weight: weights::linear(self.file, &shapes, columns, self.precision)?, bias })
-    }
-
-    fn norm(&self, name: &str, size: usize) -> Result<Norm, String> {
-        let name = format!("{}{name}", self.prefix);
-        // Older files still carry TensorFlow's names.
-        let new = self.file.has_tensor(&format!("{name}.weight"));
-        let (weight, shift) = if new { ("weight", "bias") } else { ("gamma", "beta") };
-        Ok(Norm {
-            weight: self.file.floats(&format!("{name}.{weight}"), size)?,
-            shift: self.file.floats(&format!("{name}.{shift}"), size)?,
-            epsilon: self.epsilon,
+        Ok(Self {
+            qkv: loader.dense(&own, hidden)?,
+            attended: loader.dense(&[(&part("attention.output.dense"), hidden)], hidden)?,
+            attention_norm: loader.norm(&part("attention.output.LayerNorm"), hidden)?,
+            up: loader.dense(&[(&part("intermediate.dense"), wide)], hidden)?,
+            down: loader.dense(&[(&part("output.dense"), hidden)], wide)?,
+            output_norm: loader.norm(&part("output.LayerNorm"), hidden)?,
         })
     }
 }

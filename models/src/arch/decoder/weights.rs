@@ -3,12 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use candle_core::quantized::GgmlDType;
-
 use super::config::Config;
 use super::names::{self, Names};
 use crate::Precision;
-use crate::arch::encoder::weights::{BLOCK, quantise};
 use crate::engine::gguf::{Gguf, RawTensor};
 use crate::engine::hub::HubFolder;
 use crate::engine::qmatmul::Linear;
@@ -98,7 +95,7 @@ impl<'a> Weights<'a> {
             }
             tensors.push(tensor);
         }
-        let linear = self.packed(&tensors)?;
+        let linear = Linear::in_precision(&tensors, self.precision)?;
         tensors.iter().for_each(|tensor| self.release(tensor));
         let has_bias = |part: &str| self.has_tensor(&self.full(part, "bias"));
         if !biased && !parts.iter().any(|(part, _)| has_bias(part)) {
@@ -114,21 +111,6 @@ impl<'a> Weights<'a> {
             }
         }
         Ok(linear.with_bias(bias))
-    }
-
-    fn packed(&self, tensors: &[RawTensor]) -> Result<Linear, String> {
-        // Rows that are not made of whole blocks stay as they are.
-        let whole = tensors.iter().all(|tensor| tensor.columns.is_multiple_of(BLOCK));
-        if self.precision == Precision::F32 || !whole {
-            return Linear::new(tensors);
-        }
-        let coded: Vec<Vec<u8>> = tensors.iter().map(quantise).collect();
-        let coded: Vec<RawTensor> = tensors
-            .iter()
-            .zip(&coded)
-            .map(|(tensor, bytes)| RawTensor { dtype: GgmlDType::Q8_0, bytes, ..*tensor })
-            .collect();
-        Linear::new(&coded)
     }
 
     /// The weights of a norm.

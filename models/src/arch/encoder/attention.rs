@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::math;
+use crate::engine::math;
 use crate::engine::qmatmul::dense::{GROUP, Groups, multiply_groups};
 use crate::engine::shared::Shared;
 use crate::engine::team::Team;
@@ -210,15 +210,10 @@ impl Rotary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::noise::noise;
 
-    /// Numbers that look random and are always the same.
     fn numbers(count: usize) -> Vec<f32> {
-        let mut seed = 7u32;
-        let mut next = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..count).map(|_| 4.0 * next()).collect()
+        noise(count, 7).into_iter().map(|x| 4.0 * x).collect()
     }
 
     /// The same in plain words and double precision, for one input.

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::tokens::Tokens;
-use super::{Input, Network, in_batches, invalid};
+use super::{Input, Network, identity, in_batches, invalid, pool};
 use crate::catalog::Pooling;
 use crate::turns::{Turns, Work};
 use crate::weights::ModelFiles;
@@ -30,10 +30,8 @@ pub fn open(
         .reserve(&[&entry.query_prefix, &entry.passage_prefix])
         .map_err(|reason| invalid(files, "tokenizer.json", reason))?;
     let pooling = entry.pooling.unwrap_or(Pooling::Mean);
-    let mut identity = format!("{}@{} {pooling} {}", files.name, files.fingerprint, tokens.longest());
-    if precision == Precision::Int8 && !network.is_exact() {
-        identity.push_str(" int8");
-    }
+    let about = format!("{pooling} {}", tokens.longest());
+    let mut identity = identity(files, &about, network.as_ref(), precision);
     if !entry.query_prefix.is_empty() || !entry.passage_prefix.is_empty() {
         identity.push_str(&format!(" {:?} {:?}", entry.query_prefix, entry.passage_prefix));
     }
@@ -91,30 +89,17 @@ impl TextEmbedder {
             texts.par_iter().map(|text| self.tokens.input(prefix, text)).collect::<Result<_, _>>()?;
         let mut vectors = vec![Vec::new(); inputs.len()];
         in_batches(self.network.as_ref(), (&self.turns, work), &inputs, |index, states| {
-            vectors[index] = self.pool(states);
+            vectors[index] = self.vector(states);
         })?;
         Ok(vectors)
     }
 
     /// One unit vector from the last states of a text's tokens.
-    fn pool(&self, states: &[f32]) -> Vec<f32> {
-        let hidden = self.network.hidden();
-        let mut vector = vec![0.0_f32; hidden];
-        let chosen = match self.pooling {
-            Pooling::Mean => states,
-            Pooling::Cls => &states[..hidden],
-            Pooling::Last => &states[states.len() - hidden..],
-        };
-        for row in chosen.chunks_exact(hidden) {
-            for (sum, x) in vector.iter_mut().zip(row) {
-                *sum += x;
-            }
-        }
-        // The mean's divisor falls out of the normalisation.
+    fn vector(&self, states: &[f32]) -> Vec<f32> {
+        let mut vector = vec![0.0; self.network.hidden()];
+        pool(self.pooling, states, &mut vector);
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        for x in &mut vector {
-            *x /= length;
-        }
+        vector.iter_mut().for_each(|x| *x /= length);
         vector
     }
 }

@@ -2,11 +2,9 @@
 
 use serde::Deserialize;
 
+use crate::engine::math::{exp, sum};
 use crate::engine::shared::for_rows;
 use crate::engine::team::Team;
-
-/// Numbers that are summed side by side.
-const LANES: usize = 16;
 
 /// The activation within a feed-forward layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -73,45 +71,6 @@ impl Norm {
     }
 }
 
-/// Puts `e^(x - greatest)` in the place of each `x` of a row and gives their sum, which is not 0.
-pub fn exponentials(row: &mut [f32]) -> f32 {
-    let mut greatest = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (greatest, x) in greatest.iter_mut().zip(chunk) {
-            *greatest = if *x > *greatest { *x } else { *greatest };
-        }
-    }
-    let greatest = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = row.as_chunks_mut::<LANES>();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *x = exp(*x - greatest);
-            *lane += *x;
-        }
-    }
-    let mut sum = lanes.iter().sum();
-    for x in rest {
-        *x = exp(*x - greatest);
-        sum += *x;
-    }
-    sum
-}
-
-/// Sum of a function of the numbers, in sixteen lanes.
-#[inline(always)]
-fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += of(*x);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest.iter().map(|x| of(*x)).sum::<f32>()
-}
-
 #[inline(always)]
 fn map_with_bias(row: &mut [f32], bias: &[f32], map: impl Fn(f32) -> f32) {
     if bias.is_empty() {
@@ -150,42 +109,9 @@ fn erf(x: f32) -> f32 {
     magnitude.copysign(x)
 }
 
-/// `eˣ` to two units in the last place; 0 below −87 and largest near 88 (polynomial of the Cephes library's `expf`).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // 1.5 · 2²³: adding it leaves the nearest whole number in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = if x > 88.0 { 88.0 } else { x };
-    let clamped = if clamped > -87.0 { clamped } else { -87.0 };
-    let shifted = fused(clamped, std::f32::consts::LOG2_E, ROUND);
-    let whole = shifted - ROUND;
-    let r = fused(whole, -0.693_359_4, clamped);
-    let r = fused(whole, 2.121_944_4e-4, r);
-    let mut p = fused(1.987_569_2e-4, r, 1.398_2e-3);
-    p = fused(p, r, 8.333_452e-3);
-    p = fused(p, r, 4.166_579_6e-2);
-    p = fused(p, r, 1.666_666_5e-1);
-    p = fused(p, r, 0.5);
-    let p = fused(p, r * r, r) + 1.0;
-    // The whole number is added to the exponent.
-    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_is_close_to_the_exact_value() {
-        for step in -8600..8700 {
-            let x = step as f32 / 100.0;
-            let exact = f64::from(x).exp();
-            let error = (f64::from(exp(x)) - exact).abs() / exact;
-            assert!(error < 3e-7, "exp({x}) is off by {error}");
-        }
-        assert_eq!(exp(0.0), 1.0);
-        assert!(exp(-1000.0) < 1e-37);
-    }
 
     #[test]
     fn gelu_is_close_to_the_exact_value() {
@@ -201,16 +127,6 @@ mod tests {
         ];
         for (x, exact) in cases {
             assert!((gelu(x) - exact).abs() < 1e-6, "gelu({x}) is {} and should be {exact}", gelu(x));
-        }
-    }
-
-    #[test]
-    fn exponentials_survive_large_numbers() {
-        for length in [1, 5, 16, 33] {
-            let mut row: Vec<f32> = (0..length).map(|i| (i as f32 - 3.0) * 200.0).collect();
-            let sum = exponentials(&mut row);
-            assert!((row.iter().sum::<f32>() - sum).abs() < 1e-6 * sum);
-            assert!(row[length - 1] / sum > 0.99);
         }
     }
 

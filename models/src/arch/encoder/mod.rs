@@ -5,7 +5,7 @@
 //! | `embedder`, `reranker` | [`crate::Embedder`] and [`crate::Reranker`] over a [`Network`] |
 //! | `tokens` | from texts to what the network reads |
 //! | `attention`, `math` | the arithmetic between the matrices |
-//! | `weights` | matrices in the precision that was asked for |
+//! | `weights` | the file, and matrices and norms of it |
 //!
 //! The inputs of a batch are *packed*: the rows of all of them one after another, without padding. No arithmetic is spent
 //! on padding, and a text's vector does not depend on what else is in its batch.
@@ -14,9 +14,10 @@ use std::cmp::Reverse;
 
 use serde::de::DeserializeOwned;
 
-use crate::ModelError;
+use crate::catalog::Pooling;
 use crate::turns::{Turns, Work};
 use crate::weights::ModelFiles;
+use crate::{ModelError, Precision};
 
 pub mod attention;
 pub mod embedder;
@@ -91,6 +92,29 @@ fn in_batches(
         rest = after;
     }
     Ok(())
+}
+
+/// One state of those of an input's tokens.
+fn pool(pooling: Pooling, states: &[f32], pooled: &mut [f32]) {
+    let width = pooled.len();
+    match pooling {
+        Pooling::Cls => pooled.copy_from_slice(&states[..width]),
+        Pooling::Last => pooled.copy_from_slice(&states[states.len() - width..]),
+        Pooling::Mean => {
+            pooled.fill(0.0);
+            for row in states.chunks_exact(width) {
+                pooled.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            let scale = width as f32 / states.len() as f32;
+            pooled.iter_mut().for_each(|x| *x *= scale);
+        }
+    }
+}
+
+/// What tells a model's results from those of others.
+fn identity(files: &ModelFiles, about: &str, network: &dyn Network, precision: Precision) -> String {
+    let suffix = if precision == Precision::Int8 && !network.is_exact() { " int8" } else { "" };
+    format!("{}@{} {about}{suffix}", files.name, files.fingerprint)
 }
 
 /// Reads `config.json`.

@@ -5,9 +5,10 @@ use rayon::prelude::*;
 
 use super::math::{Activation, Norm};
 use super::tokens::Tokens;
-use super::{Input, Network, in_batches, invalid};
+use super::weights::Dense;
+use super::{Input, Network, identity, in_batches, invalid, pool};
 use crate::catalog::Pooling;
-use crate::engine::qmatmul::{Linear, Scratch};
+use crate::engine::qmatmul::Scratch;
 use crate::engine::team::Team;
 use crate::turns::{Turns, Work};
 use crate::weights::ModelFiles;
@@ -18,17 +19,13 @@ pub struct Head {
     /// Whose state is read.
     pub pooling: Pooling,
     /// A layer before the last one.
-    pub dense: Linear,
-    /// Its bias; may be empty.
-    pub bias: Vec<f32>,
+    pub dense: Dense,
     /// What follows it.
     pub activation: HeadActivation,
     /// What follows that.
     pub norm: Option<Norm>,
     /// One row, or two of which the second speaks for the passage.
-    pub output: Linear,
-    /// One number for each row of the output.
-    pub output_bias: Vec<f32>,
+    pub output: Dense,
 }
 
 /// The activation of a head.
@@ -58,16 +55,14 @@ pub fn open(
             "it leaves no room for a question and a passage, or knows no pairs",
         ));
     };
-    if !matches!(head.output_bias.len(), 1 | 2) || head.output.rows() != head.output_bias.len() {
-        let reason = format!("its classifier has {} labels; 1 or 2 make a reranker", head.output.rows());
+    let labels = head.output.weight.rows();
+    if !matches!(labels, 1 | 2) {
+        let reason = format!("its classifier has {labels} labels; 1 or 2 make a reranker");
         return Err(invalid(files, "config.json", reason));
     }
-    let mut identity = format!("{}@{} {}", files.name, files.fingerprint, tokens.longest());
-    if precision == Precision::Int8 && !network.is_exact() {
-        identity.push_str(" int8");
-    }
+    let about = tokens.longest().to_string();
     Ok(Box::new(CrossEncoder {
-        identity,
+        identity: identity(files, &about, network.as_ref(), precision),
         room,
         network,
         tokens,
@@ -104,48 +99,38 @@ impl Reranker for CrossEncoder {
         let hidden = self.network.hidden();
         let mut pooled = vec![0.0; inputs.len() * hidden];
         in_batches(self.network.as_ref(), (&self.turns, Work::Question), &inputs, |index, states| {
-            self.head.pool(states, &mut pooled[index * hidden..(index + 1) * hidden]);
+            pool(self.head.pooling, states, &mut pooled[index * hidden..(index + 1) * hidden]);
         })?;
         self.head.scores(&self.team, &pooled)
     }
 }
 
 impl Head {
-    fn pool(&self, states: &[f32], pooled: &mut [f32]) {
-        let width = pooled.len();
-        match self.pooling {
-            Pooling::Cls => pooled.copy_from_slice(&states[..width]),
-            Pooling::Last => pooled.copy_from_slice(&states[states.len() - width..]),
-            Pooling::Mean => {
-                for row in states.chunks_exact(width) {
-                    pooled.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-                }
-                let scale = width as f32 / states.len() as f32;
-                pooled.iter_mut().for_each(|x| *x *= scale);
-            }
-        }
-    }
-
     fn scores(&self, team: &Team, pooled: &[f32]) -> Result<Vec<f32>, ModelError> {
         let mut scratch = Scratch::default();
-        let (width, labels) = (self.dense.rows(), self.output_bias.len());
+        let (width, labels) = (self.dense.weight.rows(), self.output.weight.rows());
         let mut states = vec![0.0; pooled.len()];
-        self.dense.forward(team, pooled, &mut scratch, &mut states)?;
+        self.dense.weight.forward(team, pooled, &mut scratch, &mut states)?;
         for row in states.chunks_exact_mut(width) {
             match self.activation {
-                HeadActivation::Tanh if self.bias.is_empty() => row.iter_mut().for_each(|x| *x = x.tanh()),
-                HeadActivation::Tanh => row.iter_mut().zip(&self.bias).for_each(|(x, b)| *x = (*x + b).tanh()),
-                HeadActivation::Layer(activation) => activation.apply(row, &self.bias),
+                HeadActivation::Tanh => {
+                    row.iter_mut().zip(&self.dense.bias).for_each(|(x, b)| *x += b);
+                    row.iter_mut().for_each(|x| *x = x.tanh());
+                }
+                HeadActivation::Layer(activation) => activation.apply(row, &self.dense.bias),
             }
             if let Some(norm) = &self.norm {
                 norm.apply(row);
             }
         }
         let mut outputs = vec![0.0; states.len() / width * labels];
-        self.output.forward(team, &states, &mut scratch, &mut outputs)?;
-        let score = |row: &[f32]| match (row, self.output_bias.as_slice()) {
-            ([no, yes], [no_bias, yes_bias]) => (yes + yes_bias) - (no + no_bias),
-            _ => row[0] + self.output_bias[0],
+        self.output.weight.forward(team, &states, &mut scratch, &mut outputs)?;
+        for row in outputs.chunks_exact_mut(labels) {
+            row.iter_mut().zip(&self.output.bias).for_each(|(x, b)| *x += b);
+        }
+        let score = |row: &[f32]| match row {
+            [no, yes] => yes - no,
+            row => row[0],
         };
         Ok(outputs.chunks_exact(labels).map(score).collect())
     }

@@ -12,50 +12,10 @@ use super::neon;
 use super::x86;
 use crate::engine::math;
 use crate::engine::shared::Shared;
+use crate::engine::way::Way;
 
 /// Query rows that are computed together at most: six rows of two registers leave room for keys and queries in sixteen.
 pub const ROWS: usize = 6;
-
-/// How the loops are computed; all ways give the same results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// 512 bits.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// 256 bits.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// 128 bits of ARM.
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-    /// Any processor.
-    Plain,
-}
-
-impl Way {
-    /// Every way that this processor knows, fastest first.
-    pub fn available() -> Vec<Way> {
-        let mut ways = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                ways.push(Way::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
-                ways.push(Way::Avx2);
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        ways.push(Way::Neon);
-        ways.push(Way::Plain);
-        ways
-    }
-
-    /// The fastest of them.
-    pub fn best() -> Way {
-        Way::available()[0]
-    }
-}
 
 /// The queries of one key head in one span.
 pub struct Queries<'a> {
@@ -235,7 +195,8 @@ fn attend_tile<T: Kernel, const R: usize>(
         let (before, scores) = scores.split_at_mut(seen.start - origin);
         let (scores, after) = scores.split_at_mut(seen.len());
         before.fill(0.0);
-        softmax(scores);
+        let inverse = 1.0 / math::exponentials(scores);
+        scores.iter_mut().for_each(|score| *score *= inverse);
         after.fill(0.0);
     }
     for (index, page) in pages.iter().enumerate() {
@@ -256,29 +217,4 @@ fn attend_tile<T: Kernel, const R: usize>(
 fn write(output: &Shared<f32>, offset: usize, values: &[f32]) {
     // SAFETY: each query row belongs to one piece of the work, and its place in the output to that row.
     unsafe { output.write(offset, values) }
-}
-
-/// Softmax in place; sums run in eight lanes, so that the order does not depend on the machine.
-fn softmax(scores: &mut [f32]) {
-    const LANES: usize = 8;
-    let mut largest = f32::NEG_INFINITY;
-    for score in scores.iter() {
-        largest = if *score > largest { *score } else { largest };
-    }
-    let mut sums = [0f32; LANES];
-    let (parts, rest) = scores.as_chunks_mut::<LANES>();
-    for part in parts {
-        for (score, sum) in part.iter_mut().zip(&mut sums) {
-            *score = math::exp(*score - largest);
-            *sum += *score;
-        }
-    }
-    for (score, sum) in rest.iter_mut().zip(&mut sums) {
-        *score = math::exp(*score - largest);
-        *sum += *score;
-    }
-    let inverse = 1.0 / sums.iter().sum::<f32>();
-    for score in scores {
-        *score *= inverse;
-    }
 }

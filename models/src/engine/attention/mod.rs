@@ -20,10 +20,11 @@ mod x86;
 
 pub use self::cache::{KvCache, KvShape, LayerCache, PAGE, PageId, Precision, Writer};
 use self::cache::{Numbers, Store};
-use self::kernel::{Queries, Way};
+use self::kernel::Queries;
 use super::Span;
 use super::shared::Shared;
 use super::team::Team;
+use super::way::Way;
 
 /// Queries of one head that one thread takes at a time: a multiple of the kernel's tile.
 const PIECE: usize = 48;
@@ -127,16 +128,9 @@ mod tests {
 
     use super::*;
 
+    /// Twice as wide as the others want it, so that some scores stand out.
     fn noise(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-        (0..count)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 17;
-                state ^= state << 5;
-                state as f32 / u32::MAX as f32 * 4.0 - 2.0
-            })
-            .collect()
+        crate::engine::noise::noise(count, seed).into_iter().map(|x| 4.0 * x).collect()
     }
 
     const PAGES: [PageId; 3] = [4, 0, 2];

@@ -7,6 +7,7 @@
 //! | `packed` | a matrix in that order |
 //! | `multiply` | the way through a matrix: which kernel, in which pieces |
 //! | `plain` | the kernels in plain words, and the order in which floats are added |
+//! | `q8_0` | floats coded anew in 8 bits |
 //! | `dense` | f32, f16 and bf16 weights with activations in f32 |
 //! | `kernels` | the loops of the fast kernels |
 //! | `x86`, `neon` | their operations in AVX-512 VNNI, AVX-VNNI, AVX2 and NEON |
@@ -23,6 +24,7 @@ mod multiply;
 mod neon;
 mod packed;
 mod plain;
+pub mod q8_0;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -39,7 +41,7 @@ use self::packed::Packed;
 use super::gguf::{Gguf, RawTensor};
 use super::shared::Shared;
 use super::team::Team;
-use crate::ModelError;
+use crate::{ModelError, Precision};
 
 /// A linear layer: one or several matrices of the file with the same input, computed as one.
 pub struct Linear {
@@ -102,6 +104,20 @@ impl Linear {
         }
         let rows = tensors.iter().map(|tensor| tensor.rows).sum();
         Ok(Self { parts, rows, columns, bias: Vec::new(), way: Way::available()[0] })
+    }
+
+    /// The same, with weights of floats coded anew where the precision says so and their rows allow it.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn in_precision(tensors: &[RawTensor<'_>], precision: Precision) -> Result<Self, String> {
+        let coded: Option<Vec<Vec<u8>>> = match precision {
+            Precision::F32 => None,
+            Precision::Int8 => tensors.iter().map(q8_0::quantise).collect(),
+        };
+        let Some(coded) = coded else { return Self::new(tensors) };
+        let as_coded = |(tensor, bytes)| RawTensor { dtype: GgmlDType::Q8_0, bytes, ..*tensor };
+        Self::new(&tensors.iter().zip(coded.iter().map(Vec::as_slice)).map(as_coded).collect::<Vec<_>>())
     }
 
     /// The same with numbers that are added to each output row.
@@ -259,6 +275,7 @@ fn compute_error(error: candle_core::Error) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::noise::noise;
 
     /// The codings that have kernels.
     pub const CODINGS: [GgmlDType; 8] = [
@@ -271,18 +288,6 @@ mod tests {
         GgmlDType::Q5K,
         GgmlDType::Q6K,
     ];
-
-    /// Numbers from -0.5 to 0.5 that look random and are the same everywhere.
-    pub fn noise(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state as f32 / u32::MAX as f32 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     /// A matrix of noise, as candle quantises it and packed.
     pub fn quantised(dtype: GgmlDType, rows: usize, columns: usize) -> (QTensor, Packed) {

@@ -253,8 +253,9 @@ mod tests {
     use candle_core::Device;
     use candle_core::quantized::GgmlDType;
 
-    use super::super::tests::{CODINGS, noise, quantised};
+    use super::super::tests::{CODINGS, quantised};
     use super::*;
+    use crate::engine::noise::noise;
 
     fn compute(team: &Team, way: Way, weights: &Packed, input: &[f32]) -> Vec<f32> {
         let mut activations = Quantised::default();

@@ -3,7 +3,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{Block, GROUP, Sums};
+use super::GROUP;
+use super::product::{Block, Sums};
 
 /// Numbers in a register.
 const LANES: usize = 4;

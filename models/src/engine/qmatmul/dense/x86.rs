@@ -1,8 +1,10 @@
 //! The kernels of `dense` in AVX-512 and AVX2: the same loop for two widths of registers.
 #![expect(unsafe_code, reason = "processor instructions on raw pointers")]
 
-use super::{Block, Coding, GROUP, Sums};
 use std::arch::x86_64::*;
+
+use super::product::{Block, Sums};
+use super::{Coding, GROUP};
 
 const F32: u8 = 0;
 const F16: u8 = 1;

@@ -1,0 +1,139 @@
+//! An answer as the command line and the API return it.
+
+use intramuros_ingest::document::{ContentHash, DocumentId, Language};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AnswerMode, Citation, LeftOut, Supported, Unsupported};
+use crate::store::StoredChunk;
+
+/// An answer, as `ask --json` and the API return it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Answer {
+    /// The text, each sentence followed by its citations `[n]`. In a given form, that alone; where there is no such answer,
+    /// a sentence that says so, and `abstained` or `cut_off` is true.
+    pub answer: String,
+    /// Nothing in the caller's documents was near enough, or none of an answer in a given form stands in them.
+    pub abstained: bool,
+    /// What the text rests on.
+    pub citations: Vec<Citation>,
+    /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values that no
+    /// passage supports: taken out where the form allows it, else still there.
+    pub unsupported: Vec<Removed>,
+    /// Of an answer in a given form, the values that passages support.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supported: Vec<Supported>,
+    /// An answer in a given form was not whole when its tokens were used up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
+    /// Passages that were found and had no room.
+    pub left_out: Vec<LeftOut>,
+    /// The generator; `null` where none was used.
+    pub model: Option<String>,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Where the time went.
+    pub timings_ms: Timings,
+    /// `generate` or `extract`: what the text is, after a fallback too.
+    pub mode: AnswerMode,
+    /// Whether the model's text did not hold and exact quotes stand in its place.
+    pub fell_back: bool,
+    /// Language of the question, where clear.
+    #[schema(value_type = Option<String>, example = "es")]
+    pub language: Option<Language>,
+    /// What is needed to make the same answer again.
+    pub provenance: Provenance,
+}
+
+impl Answer {
+    /// Whether it was asked for in a given form.
+    pub fn is_formed(&self) -> bool {
+        self.provenance.form_sha256.is_some()
+    }
+
+    /// Whether the text says why there is no answer in the form asked for.
+    pub fn is_refusal(&self) -> bool {
+        self.is_formed() && (self.abstained || self.cut_off)
+    }
+}
+
+/// A sentence, or a value of an answer in a given form, that no passage supports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Removed {
+    /// As the model wrote it.
+    pub sentence: String,
+    /// What did not hold.
+    pub reason: Unsupported,
+    /// Of a value, where it is in the answer: a JSON pointer. Of one that is gone, where the model had put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// Tokens of a generation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Usage {
+    /// Of the prompt.
+    pub prompt_tokens: usize,
+    /// Those that were still cached.
+    pub cached_tokens: usize,
+    /// Of the answer as written, before the check.
+    pub completion_tokens: usize,
+}
+
+/// Milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Timings {
+    /// Search, the question's vector included.
+    pub retrieve: f64,
+    /// The model over the prompt.
+    pub prefill: f64,
+    /// The model writing.
+    pub decode: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// Pins an answer to what made it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Provenance {
+    /// The embedder that made the index and the question's vector.
+    pub embedder: String,
+    /// SHA-256 of the rendered prompt.
+    #[schema(value_type = Option<String>)]
+    pub prompt_sha256: Option<ContentHash>,
+    /// Passages in the order of their numbers: document, offsets and SHA-256 of the text.
+    pub passages: Vec<PassageHash>,
+    /// Of the random generator; `null` for greedy.
+    pub seed: Option<u64>,
+    /// SHA-256 of the schema or expression that the answer was to follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub form_sha256: Option<ContentHash>,
+}
+
+/// Pins a passage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PassageHash {
+    /// Its document.
+    #[schema(value_type = uuid::Uuid)]
+    pub document_id: DocumentId,
+    /// First character in the document's text.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// SHA-256 of the passage's text.
+    #[schema(value_type = String)]
+    pub sha256: ContentHash,
+}
+
+impl PassageHash {
+    /// Of a passage.
+    pub fn of(chunk: &StoredChunk) -> Self {
+        Self {
+            document_id: chunk.document_id,
+            start: chunk.start,
+            end: chunk.end,
+            sha256: ContentHash::of(chunk.text.as_bytes()),
+        }
+    }
+}
