@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::ContentHash;
 use intramuros_ingest::sentence;
-use intramuros_models::{
-    CompiledGrammar, Event, Finish, GenerateRequest, Generator, ModelError, Sampling, Waited,
-};
+use intramuros_models::{CompiledGrammar, Event, Finish, GenerateRequest, Generator, ModelError, Sampling, Waited};
 
 mod check;
 mod cite;
@@ -32,8 +30,8 @@ mod values;
 
 pub use check::Unsupported;
 pub use cite::Citation;
-pub use form::Supported;
 use draft::Draft;
+pub use form::Supported;
 use form::{Asked, Refusal};
 pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};

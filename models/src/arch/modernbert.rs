@@ -124,8 +124,7 @@ fn head(config: &Config, file: &SafetensorsFile) -> Result<Head, String> {
     let hidden = config.hidden_size;
     let labels = file.tensor("classifier.weight")?.rows;
     // The head is small, and its scores are compared: it stays as it is.
-    let loader =
-        Loader { file, prefix: "", precision: Precision::F32, epsilon: config.norm_eps, biased: false };
+    let loader = Loader { file, prefix: "", precision: Precision::F32, epsilon: config.norm_eps, biased: false };
     Ok(Head {
         pooling: config.classifier_pooling,
         dense: loader.dense(&[("head.dense", hidden)], hidden)?,

@@ -116,8 +116,9 @@ impl Linear {
             Precision::Int8 => tensors.iter().map(q8_0::quantise).collect(),
         };
         let Some(coded) = coded else { return Self::new(tensors) };
-        let as_coded = |(tensor, bytes)| RawTensor { dtype: GgmlDType::Q8_0, bytes, ..*tensor };
-        Self::new(&tensors.iter().zip(coded.iter().map(Vec::as_slice)).map(as_coded).collect::<Vec<_>>())
+        let coded =
+            tensors.iter().zip(&coded).map(|(tensor, bytes)| RawTensor { dtype: GgmlDType::Q8_0, bytes, ..*tensor });
+        Self::new(&coded.collect::<Vec<_>>())
     }
 
     /// The same with numbers that are added to each output row.

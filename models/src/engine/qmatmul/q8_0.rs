@@ -1,6 +1,5 @@
 //! Codes floats in Q8_0, for networks whose files have none of the codings.
 
-use candle_core::quantized::GgmlDType;
 use half::f16;
 use rayon::prelude::*;
 
@@ -42,6 +41,8 @@ pub fn quantise(tensor: &RawTensor) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::GgmlDType;
+
     use super::*;
     use crate::engine::qmatmul::Linear;
 

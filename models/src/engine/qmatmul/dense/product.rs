@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use super::{Coding, GROUP};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
+use super::{Coding, GROUP};
 use crate::engine::qmatmul::multiply::Place;
 use crate::engine::shared::Shared;
 use crate::engine::way::Way;

@@ -86,10 +86,7 @@ fn many_tokens_are_cut_into_pieces_that_give_the_same_bits() {
         let (rows, columns) = (200, 96);
         let (dense, weights) = matrix(coding, rows, columns, &noise(rows * columns, 3));
         let input = noise(1500 * columns, 4);
-        assert!(
-            product(&dense, Way::Plain, Some(&team), &input) == chains(&weights, columns, &input),
-            "{coding:?}"
-        );
+        assert!(product(&dense, Way::Plain, Some(&team), &input) == chains(&weights, columns, &input), "{coding:?}");
     }
 }
 
