@@ -82,7 +82,7 @@ pub(super) struct Store<T> {
 }
 
 /// A number that a cache can hold.
-pub trait Element: Copy + Send + Sync + Default + 'static {
+pub trait Element: Copy + Send + Sync + 'static {
     /// So many zeros, of which the system gives the memory when they are first written.
     fn zeros(count: usize) -> Vec<Self>;
     /// Rounded to this kind.

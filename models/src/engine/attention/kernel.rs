@@ -62,6 +62,7 @@ pub trait Kernel: Element {
 macro_rules! kernel {
     ($element:ty, $avx512:ident, $avx2:ident, $neon:ident) => {
         impl Kernel for $element {
+            #[expect(unsafe_code, reason = "kernels for the processor at hand")]
             fn accumulate<const R: usize>(
                 way: Way,
                 count: usize,
@@ -69,14 +70,17 @@ macro_rules! kernel {
                 numbers: (&[Self], usize),
                 sums: (&mut [f32], usize),
             ) {
-                match way {
-                    #[cfg(target_arch = "x86_64")]
-                    Way::Avx512 => x86::$avx512::<R>(count, factors, numbers, sums),
-                    #[cfg(target_arch = "x86_64")]
-                    Way::Avx2 => x86::$avx2::<R>(count, factors, numbers, sums),
-                    #[cfg(target_arch = "aarch64")]
-                    Way::Neon => neon::$neon::<R>(count, factors, numbers, sums),
-                    Way::Plain => plain::<Self, R>(count, factors, numbers, sums),
+                // SAFETY: `Way::available` found what the processor has.
+                unsafe {
+                    match way {
+                        #[cfg(target_arch = "x86_64")]
+                        Way::Avx512 => x86::$avx512::<R>(count, factors, numbers, sums),
+                        #[cfg(target_arch = "x86_64")]
+                        Way::Avx2 => x86::$avx2::<R>(count, factors, numbers, sums),
+                        #[cfg(target_arch = "aarch64")]
+                        Way::Neon => neon::$neon::<R>(count, factors, numbers, sums),
+                        Way::Plain => plain::<Self, R>(count, factors, numbers, sums),
+                    }
                 }
             }
         }

@@ -13,7 +13,10 @@ use super::kernel::{Factors, check};
 const REGISTERS: usize = PADDING / 4;
 
 /// [`super::kernel::Kernel::accumulate`] over f16, which are widened once for all rows.
-pub fn neon_f16<const R: usize>(
+///
+/// # Safety
+/// The processor must have NEON.
+pub unsafe fn neon_f16<const R: usize>(
     count: usize,
     factors: Factors,
     (numbers, stride): (&[f16], usize),
@@ -24,12 +27,16 @@ pub fn neon_f16<const R: usize>(
     for index in 0..count {
         numbers[index * stride..][..PADDING].convert_to_f32_slice(&mut wide);
         let factors = Factors { numbers: &factors.numbers[index..], stride: factors.stride };
-        neon_f32::<R>(1, factors, (&wide, PADDING), (sums, sums_stride));
+        // SAFETY: the caller's promise.
+        unsafe { neon_f32::<R>(1, factors, (&wide, PADDING), (sums, sums_stride)) };
     }
 }
 
 /// [`super::kernel::Kernel::accumulate`] over f32.
-pub fn neon_f32<const R: usize>(
+///
+/// # Safety
+/// The processor must have NEON.
+pub unsafe fn neon_f32<const R: usize>(
     count: usize,
     factors: Factors,
     (numbers, stride): (&[f32], usize),
@@ -37,7 +44,7 @@ pub fn neon_f32<const R: usize>(
 ) {
     check(R, count, factors, (numbers, stride), (sums, sums_stride));
     for row in 0..R {
-        // SAFETY: every processor of this architecture has NEON, and `check` saw that all places lie in their slices.
+        // SAFETY: the caller promises NEON, and `check` saw that all places lie in their slices.
         unsafe {
             let sums = sums.as_mut_ptr().add(row * sums_stride);
             let factors = factors.numbers.as_ptr().add(row * factors.stride);

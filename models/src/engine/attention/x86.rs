@@ -13,15 +13,18 @@ use super::kernel::{Factors, check};
 macro_rules! accumulate {
     ($public:ident, $private:ident, $features:literal, $element:ty, $lanes:literal, $load:ident,
      $load_sums:ident, $store_sums:ident, $set:ident, $fma:ident, $zero:ident) => {
-        /// [`super::kernel::Kernel::accumulate`]. Must only be called where `Way::available` found the features.
-        pub fn $public<const R: usize>(
+        /// [`super::kernel::Kernel::accumulate`].
+        ///
+        /// # Safety
+        /// The processor must have the features.
+        pub unsafe fn $public<const R: usize>(
             count: usize,
             factors: Factors,
             numbers: (&[$element], usize),
             sums: (&mut [f32], usize),
         ) {
             check(R, count, factors, numbers, (sums.0, sums.1));
-            // SAFETY: the caller found the processor's features, and everything read or written lies in its slice.
+            // SAFETY: the caller promises the processor's features, and everything read or written lies in its slice.
             unsafe { $private::<R>(count, factors, numbers, sums) }
         }
 

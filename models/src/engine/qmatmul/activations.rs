@@ -23,23 +23,22 @@ const ROWS_PER_PIECE: usize = 8;
 /// Activations of some tokens: per block of 32 a step and 32 whole numbers from -127 to 127.
 ///
 /// The numbers, steps and sums are those of ggml's Q8_0 and Q8_1 (`quantize_row_q8_0`, `quantize_row_q8_1`), rounded to
-/// f16 as there, so that results differ from llama.cpp's only by the order of additions. What f16 cannot hold stays f32.
+/// f16 as there. Products with weights in blocks of 32 then differ from llama.cpp's only by the order of additions; for
+/// weights in blocks of 256 it takes one step per 256 activations, which is coarser. What f16 cannot hold stays f32.
 #[derive(Default)]
 pub struct Quantised {
     tokens: usize,
     columns: usize,
-    /// For each 256 columns all tokens, one after the other; empty where nobody asked for it.
-    narrow: Vec<Narrow>,
-    /// The same.
-    wide: Vec<Wide>,
+    /// For each 256 columns all tokens, one after the other.
+    chunks: Vec<Chunk>,
 }
 
-/// 256 columns of one token in W words; the last of a row may hold fewer, the rest is then left over from others.
+/// 256 columns of one token; the last of a row may hold fewer, the rest is then left over from others.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub struct Chunk<const W: usize> {
-    /// The whole numbers, lowest byte first.
-    pub words: [i32; W],
+pub struct Chunk {
+    /// The whole numbers, four in a word, lowest byte first.
+    pub words: [i32; CHUNK / 4],
     /// Per block the value of one step.
     pub steps: [f32; BLOCKS],
     /// Per block the sum of its values.
@@ -48,58 +47,24 @@ pub struct Chunk<const W: usize> {
     pub pairs: [i32; BLOCKS],
 }
 
-/// Four numbers of 8 bits in a word.
-pub type Narrow = Chunk<{ CHUNK / 4 }>;
-
-/// Two numbers of 16 bits in a word: of four columns first the first and third, then the second and fourth. In this
-/// order weights of 8 bits are easiest taken apart.
-pub type Wide = Chunk<{ CHUNK / 2 }>;
-
-/// Kinds of chunks that kernels ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// [`Narrow`].
-    Narrow,
-    /// [`Wide`].
-    Wide,
-}
-
-/// The same 256 columns of some tokens in both forms; one that nobody asked for is empty.
-#[derive(Clone, Copy)]
-pub struct Tokens<'a> {
-    /// In 8 bits.
-    pub narrow: &'a [Narrow],
-    /// In 16 bits.
-    pub wide: &'a [Wide],
-}
-
 impl Quantised {
-    /// Replaces the content by rows of `columns`, a multiple of 32, in the forms that kernels will ask for.
-    pub fn fill(&mut self, team: &Team, rows: &[f32], columns: usize, forms: &[Form]) {
+    /// Replaces the content by rows of `columns`, a multiple of 32.
+    pub fn fill(&mut self, team: &Team, rows: &[f32], columns: usize) {
         assert!(
             columns.is_multiple_of(BLOCK) && rows.len().is_multiple_of(columns),
             "activations come in whole blocks"
         );
         self.columns = columns;
         self.tokens = rows.len() / columns;
-        let (tokens, count) = (self.tokens, self.tokens * columns.div_ceil(CHUNK));
-        let [is_narrow, is_wide] = [Form::Narrow, Form::Wide].map(|form| forms.contains(&form));
-        self.narrow.resize(if is_narrow { count } else { 0 }, Chunk::EMPTY);
-        self.wide.resize(if is_wide { count } else { 0 }, Chunk::EMPTY);
-        let (narrow, wide) = (Shared::new(&mut self.narrow), Shared::new(&mut self.wide));
+        let tokens = self.tokens;
+        self.chunks.resize(tokens * columns.div_ceil(CHUNK), Chunk::EMPTY);
+        let chunks = Shared::new(&mut self.chunks);
         team.run(tokens.div_ceil(ROWS_PER_PIECE), |piece| {
-            let mut spare = Chunk::EMPTY;
             for token in piece * ROWS_PER_PIECE..tokens.min((piece + 1) * ROWS_PER_PIECE) {
                 let row = &rows[token * columns..(token + 1) * columns];
                 for (index, values) in row.chunks(CHUNK).enumerate() {
-                    let at = index * tokens + token;
                     // SAFETY: a token belongs to one piece, and a piece is done once.
-                    let chunk = if is_narrow { unsafe { &mut narrow.slice(at, 1)[0] } } else { &mut spare };
-                    chunk.fill(values);
-                    if is_wide {
-                        // SAFETY: as above.
-                        unsafe { &mut wide.slice(at, 1)[0] }.widen(chunk);
-                    }
+                    unsafe { &mut chunks.slice(index * tokens + token, 1)[0] }.fill(values);
                 }
             }
         });
@@ -116,20 +81,14 @@ impl Quantised {
     }
 
     /// The same 256 columns of some tokens.
-    pub fn chunk(&self, index: usize, tokens: Range<usize>) -> Tokens<'_> {
-        let range = index * self.tokens + tokens.start..index * self.tokens + tokens.end;
-        Tokens {
-            narrow: if self.narrow.is_empty() { &[] } else { &self.narrow[range.clone()] },
-            wide: if self.wide.is_empty() { &[] } else { &self.wide[range] },
-        }
+    pub fn chunk(&self, index: usize, tokens: Range<usize>) -> &[Chunk] {
+        &self.chunks[index * self.tokens + tokens.start..index * self.tokens + tokens.end]
     }
 }
 
-impl<const W: usize> Chunk<W> {
-    const EMPTY: Self = Self { words: [0; W], steps: [0.0; BLOCKS], totals: [0.0; BLOCKS], pairs: [0; BLOCKS] };
-}
+impl Chunk {
+    const EMPTY: Self = Self { words: [0; CHUNK / 4], steps: [0.0; BLOCKS], totals: [0.0; BLOCKS], pairs: [0; BLOCKS] };
 
-impl Narrow {
     fn fill(&mut self, values: &[f32]) {
         for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
             // As whole numbers, so that NaN counts as the largest: then it is the step and spoils all that comes of it.
@@ -142,8 +101,10 @@ impl Narrow {
             let largest = f32::from_bits(largest.into_iter().fold(0, u32::max));
             let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
             let mut numbers = [0i32; BLOCK];
-            for (number, value) in numbers.iter_mut().zip(values) {
-                *number = round_to_whole(value * inverse);
+            if largest.is_finite() {
+                for (number, value) in numbers.iter_mut().zip(values) {
+                    *number = round_to_whole(value * inverse);
+                }
             }
             let words = &mut self.words[block * BLOCK / 4..(block + 1) * BLOCK / 4];
             for (word, [a, b, c, d]) in words.iter_mut().zip(numbers.as_chunks().0) {
@@ -158,18 +119,7 @@ impl Narrow {
     }
 }
 
-impl Wide {
-    fn widen(&mut self, chunk: &Narrow) {
-        for (two, word) in self.words.as_chunks_mut().0.iter_mut().zip(chunk.words) {
-            // Both numbers of a pair are moved up to the sign and down again.
-            let pair = |word: i32| word << 24 >> 24 & 0xffff | word << 8 >> 24 << 16;
-            *two = [pair(word), pair(word >> 8)];
-        }
-        (self.steps, self.totals, self.pairs) = (chunk.steps, chunk.totals, chunk.pairs);
-    }
-}
-
-/// The nearest whole number, ties to even, for what lies between -127 and 127; anything for NaN.
+/// The nearest whole number, ties to even, for what lies between -127 and 127.
 fn round_to_whole(value: f32) -> i32 {
     // 1.5 · 2²³: floats of this size are whole numbers apart, so that adding it rounds and leaves the number in the lowest
     // bits.
@@ -190,11 +140,11 @@ mod tests {
 
     fn quantised(row: &[f32]) -> Quantised {
         let mut quantised = Quantised::default();
-        quantised.fill(&Team::new("test", 1).unwrap(), row, row.len(), &[Form::Wide, Form::Narrow]);
+        quantised.fill(&Team::new("test", 1).unwrap(), row, row.len());
         quantised
     }
 
-    fn number(chunk: &Narrow, column: usize) -> i32 {
+    fn number(chunk: &Chunk, column: usize) -> i32 {
         i32::from(chunk.words[column / 4].to_le_bytes()[column % 4] as i8)
     }
 
@@ -204,7 +154,7 @@ mod tests {
             let row: Vec<f32> = (0..320).map(|i| ((i * 37 % 64) as f32 - 30.0) * scale).collect();
             let quantised = quantised(&row);
             for (column, value) in row.iter().enumerate() {
-                let chunk = &quantised.chunk(column / CHUNK, 0..1).narrow[0];
+                let chunk = &quantised.chunk(column / CHUNK, 0..1)[0];
                 let step = chunk.steps[column % CHUNK / BLOCK];
                 let number = number(chunk, column % CHUNK);
                 assert!((number as f32 * step - value).abs() <= step * 0.56, "{value} became {number} times {step}");
@@ -213,11 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_wide_numbers_agree_with_the_numbers() {
+    fn sums_agree_with_the_numbers() {
         let row: Vec<f32> = (0..256).map(|i| ((i * 91 % 127) as f32 - 50.0) * 0.3).collect();
         let quantised = quantised(&row);
-        let Tokens { narrow, wide } = quantised.chunk(0, 0..1);
-        let chunk = &narrow[0];
+        let chunk = &quantised.chunk(0, 0..1)[0];
         for block in 0..BLOCKS {
             let sum = |range: Range<usize>| range.map(|column| number(chunk, column)).sum::<i32>();
             let first = sum(block * BLOCK..block * BLOCK + 16);
@@ -226,12 +175,6 @@ mod tests {
             let total = chunk.steps[block] * (first + last) as f32;
             assert!((chunk.totals[block] - total).abs() <= total.abs() * 1e-3);
         }
-        for column in 0..CHUNK {
-            let word = wide[0].words[column / 4 * 2 + column % 2];
-            let half = if column % 4 < 2 { i32::from(word as i16) } else { word >> 16 };
-            assert_eq!(half, number(chunk, column));
-        }
-        assert_eq!((wide[0].steps, wide[0].totals, wide[0].pairs), (chunk.steps, chunk.totals, chunk.pairs));
     }
 
     #[test]
@@ -240,7 +183,7 @@ mod tests {
         row[40] = f32::NAN;
         row[70] = f32::INFINITY;
         let quantised = quantised(&row);
-        let chunk = &quantised.chunk(0, 0..1).narrow[0];
+        let chunk = &quantised.chunk(0, 0..1)[0];
         assert!(chunk.words[..BLOCK / 4].iter().all(|word| *word == 0));
         assert_eq!((chunk.steps[0], chunk.totals[0], chunk.pairs[0]), (0.0, 0.0, 0));
         assert!(chunk.steps[1].is_nan() && chunk.totals[1].is_nan());

@@ -2,9 +2,9 @@
 //!
 //! The file keeps a row's blocks one after the other. Here sixteen rows form a group, and the bytes of their blocks are
 //! shuffled such that the same bytes of all sixteen are neighbours: four-byte words of quants, two-byte scales, single
-//! bytes of packed scales. Nothing is added, so that weights take as many bytes as in the file. Kernels do not compute
-//! with this form: [`Coding::unpack`] spreads 256 columns of a group over a [`Panel`], which stays in the fastest cache
-//! while all tokens are multiplied with it.
+//! bytes of packed scales. Nothing is added, so that weights take as many bytes as in the file. For a single token kernels
+//! compute with this form. For more, [`Coding::unpack_quants`] and [`Coding::unpack_factors`] spread 256 columns of a group
+//! over a [`Panel`], which stays in the fastest cache while all tokens are multiplied with it.
 //!
 //! Formats: `block_q4_0` and the others in <https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h>
 
@@ -53,7 +53,7 @@ struct Section {
 #[repr(C, align(64))]
 pub struct Panel {
     /// Whole numbers without a sign: for four columns, sixteen times four bytes. For Q8_0 see [`Eight`].
-    pub quants: [[u8; 64]; CHUNK / 2],
+    pub quants: [[u8; 64]; CHUNK / 4],
     /// Per sixteen columns the whole scale of each row, in both halves of a word; those of 32 columns at even places.
     pub scales: [[i32; GROUP]; 2 * BLOCKS],
     /// Per block the factor of each row; the codings of 256 columns have one for all, at the first place.
@@ -80,8 +80,6 @@ pub enum Eight {
     Signed,
     /// Plus 128, as bytes without one.
     Shifted,
-    /// In 16 bits: for four columns, sixteen times the first and third, then sixteen times the second and fourth.
-    Wide,
 }
 
 impl Coding {
@@ -265,7 +263,7 @@ impl Panel {
     /// A panel of zeros.
     pub fn new() -> Self {
         Self {
-            quants: [[0; 64]; CHUNK / 2],
+            quants: [[0; 64]; CHUNK / 4],
             scales: [[0; GROUP]; 2 * BLOCKS],
             steps: [[0.0; GROUP]; BLOCKS],
             minima: [[0.0; GROUP]; BLOCKS],
@@ -316,20 +314,6 @@ fn eights(lines: &[[u8; 64]], eight: Eight, panel: &mut Panel) {
         Eight::Shifted => {
             for (quants, line) in panel.quants.iter_mut().zip(lines) {
                 *quants = line.map(|byte| byte ^ 0x80);
-            }
-        }
-        Eight::Wide => {
-            for ([first, second], line) in panel.quants.as_chunks_mut().0.iter_mut().zip(lines) {
-                let mut pairs = [0i16; 32];
-                for (pair, bytes) in pairs.iter_mut().zip(line.as_chunks().0) {
-                    *pair = i16::from_le_bytes(*bytes);
-                }
-                for (bytes, pair) in first.as_chunks_mut().0.iter_mut().zip(pairs) {
-                    *bytes = (pair << 8 >> 8).to_le_bytes();
-                }
-                for (bytes, pair) in second.as_chunks_mut().0.iter_mut().zip(pairs) {
-                    *bytes = (pair >> 8).to_le_bytes();
-                }
             }
         }
     }

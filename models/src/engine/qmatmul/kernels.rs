@@ -25,24 +25,24 @@ macro_rules! block_loops {
 
         /// Adds the products of codings with a step per 32 columns; `OFFSET` is taken off each quant.
         #[target_feature(enable = $features)]
-        pub fn blocks<const C: usize, const W: usize, const SPAN: usize, const OFFSET: i16>(
+        pub fn blocks<const C: usize, const SPAN: usize, const OFFSET: i16>(
             panel: &Panel,
             blocks: usize,
-            tokens: &[Chunk<W>; C],
+            tokens: &[Chunk; C],
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
             let mut registers = load_sums(sums);
             for block in 0..blocks {
                 let mut whole = [[ops::whole_zero(); PARTS]; C];
-                for first in (0..W / BLOCKS).step_by(SPAN) {
+                for first in (0..WORDS).step_by(SPAN) {
                     let mut short = [[ops::short_zero(); PARTS]; C];
                     if first == 0 && OFFSET != 0 {
                         for (short, token) in short.iter_mut().zip(tokens) {
                             *short = [ops::early(token.pairs[block], -OFFSET, -OFFSET); PARTS];
                         }
                     }
-                    add_products::<C, W, SPAN>(panel, tokens, block * (W / BLOCKS) + first, &mut short);
+                    add_products::<C, SPAN>(panel, tokens, block * WORDS + first, &mut short);
                     for (whole, short) in whole.as_flattened_mut().iter_mut().zip(short.as_flattened()) {
                         *whole = ops::add(*whole, ops::widen(*short));
                     }
@@ -85,17 +85,17 @@ macro_rules! block_loops {
         /// Adds the products of a span of words.
         #[inline]
         #[target_feature(enable = $features)]
-        fn add_products<const C: usize, const W: usize, const SPAN: usize>(
+        fn add_products<const C: usize, const SPAN: usize>(
             panel: &Panel,
-            tokens: &[Chunk<W>; C],
+            tokens: &[Chunk; C],
             first: usize,
             short: &mut [[ops::Short; PARTS]; C],
         ) {
-            assert!(first + SPAN <= W && W <= panel.quants.len());
+            assert!(first + SPAN <= panel.quants.len());
             for word in first..first + SPAN {
                 let mut weights = [ops::bytes_zero(); PARTS];
                 for (part, weights) in weights.iter_mut().enumerate() {
-                    // SAFETY: `word` is less than W, as just checked.
+                    // SAFETY: a panel has this word, as just checked, and a chunk has as many.
                     *weights = ops::load_bytes(unsafe { panel.quants.get_unchecked(word) }, part);
                 }
                 for (token, short) in tokens.iter().zip(short.iter_mut()) {
@@ -115,7 +115,7 @@ macro_rules! scale_loops {
     ($features:literal) => {
         /// Adds `minimum * total` for all blocks.
         #[target_feature(enable = $features)]
-        pub fn minima<const C: usize>(panel: &Panel, blocks: usize, tokens: &[Narrow; C], sums: &mut [Sums; C]) {
+        pub fn minima<const C: usize>(panel: &Panel, blocks: usize, tokens: &[Chunk; C], sums: &mut [Sums; C]) {
             assert!(blocks <= BLOCKS);
             let mut registers = load_sums(sums);
             for block in 0..blocks {
@@ -135,7 +135,7 @@ macro_rules! scale_loops {
         pub fn scaled<const C: usize, const SPAN: usize>(
             panel: &Panel,
             blocks: usize,
-            tokens: &[Narrow; C],
+            tokens: &[Chunk; C],
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
@@ -144,7 +144,7 @@ macro_rules! scale_loops {
                 let mut scaled = [[ops::scaled_zero(); PARTS]; C];
                 for first in (0..WORDS).step_by(SPAN) {
                     let mut short = [[ops::short_zero(); PARTS]; C];
-                    add_products::<C, _, SPAN>(panel, tokens, block * WORDS + first, &mut short);
+                    add_products::<C, SPAN>(panel, tokens, block * WORDS + first, &mut short);
                     add_scaled(&panel.scales[2 * block], &short, &mut scaled);
                 }
                 add_steps(block, tokens, &scaled, &mut chunk);
@@ -157,7 +157,7 @@ macro_rules! scale_loops {
         pub fn sixes<const C: usize, const SPAN: usize>(
             panel: &Panel,
             blocks: usize,
-            tokens: &[Narrow; C],
+            tokens: &[Chunk; C],
             sums: &mut [Sums; C],
         ) {
             assert!(blocks <= BLOCKS);
@@ -178,7 +178,7 @@ macro_rules! scale_loops {
                             *short = [ops::early(token.pairs[block], first, last); PARTS];
                         }
                     }
-                    add_products::<C, _, SPAN>(panel, tokens, block * WORDS + index * SPAN, &mut short);
+                    add_products::<C, SPAN>(panel, tokens, block * WORDS + index * SPAN, &mut short);
                     add_scaled(&panel.scales[2 * block + half], &short, &mut scaled);
                 }
                 add_steps(block, tokens, &scaled, &mut chunk);
@@ -213,7 +213,7 @@ macro_rules! scale_loops {
         #[target_feature(enable = $features)]
         fn add_steps<const C: usize>(
             block: usize,
-            tokens: &[Narrow; C],
+            tokens: &[Chunk; C],
             scaled: &[[ops::Scaled; PARTS]; C],
             chunk: &mut [[ops::Float; PARTS]; C],
         ) {
@@ -245,7 +245,7 @@ macro_rules! one_loops {
     ($features:literal) => {
         /// Adds the products of 4-bit codings with a step per 32 columns; `OFFSET` is taken off each quant.
         #[target_feature(enable = $features)]
-        pub fn one_nibbles<const OFFSET: i16>(packing: &Packing, panel: &Panel, token: &Narrow, sums: &mut Sums) {
+        pub fn one_nibbles<const OFFSET: i16>(packing: &Packing, panel: &Panel, token: &Chunk, sums: &mut Sums) {
             let mut registers = load_sums(std::array::from_ref(sums));
             let lines = packing.lines.as_chunks().0.iter().zip(token.words.as_chunks().0);
             for (block, (lines, words)) in lines.enumerate().take(BLOCKS) {
@@ -268,7 +268,7 @@ macro_rules! one_loops {
 
         /// Adds the products of 4-bit codings whose 256 columns share a factor, with a whole scale per 32 columns.
         #[target_feature(enable = $features)]
-        pub fn one_scaled(packing: &Packing, panel: &Panel, token: &Narrow, sums: &mut Sums) {
+        pub fn one_scaled(packing: &Packing, panel: &Panel, token: &Chunk, sums: &mut Sums) {
             let mut chunk = [[ops::splat(0.0); PARTS]];
             let lines = packing.lines.as_chunks().0.iter().zip(token.words.as_chunks().0);
             for (pair, (lines, words)) in lines.enumerate().take(BLOCKS / 2) {
@@ -304,7 +304,7 @@ macro_rules! one_loops {
 
         /// Adds the products of 6-bit weights, which have a whole scale per 16 columns and 32 taken off each quant.
         #[target_feature(enable = $features)]
-        pub fn one_sixes<const SPAN: usize>(packing: &Packing, panel: &Panel, token: &Narrow, sums: &mut Sums) {
+        pub fn one_sixes<const SPAN: usize>(packing: &Packing, panel: &Panel, token: &Chunk, sums: &mut Sums) {
             let (lows, highs) = packing.lines.split_at(CHUNK / 8);
             for part in 0..PARTS {
                 let mut chunk = ops::splat(0.0);
@@ -354,21 +354,15 @@ macro_rules! one_eights_loop {
     ($features:literal) => {
         /// Adds the products of weights of 8 bits with a step per 32 columns; `OFFSET` is what `ops::eights` adds to them.
         #[target_feature(enable = $features)]
-        pub fn one_eights<const W: usize, const OFFSET: i16>(
-            packing: &Packing,
-            panel: &Panel,
-            token: &Chunk<W>,
-            sums: &mut Sums,
-        ) {
+        pub fn one_eights<const OFFSET: i16>(packing: &Packing, panel: &Panel, token: &Chunk, sums: &mut Sums) {
             let mut registers = load_sums(std::array::from_ref(sums));
-            let words = token.words.chunks_exact(W / BLOCKS);
-            for (block, (lines, words)) in packing.lines.chunks_exact(8).zip(words).enumerate() {
+            let words = token.words.as_chunks::<WORDS>().0;
+            for (block, (lines, words)) in packing.lines.as_chunks::<WORDS>().0.iter().zip(words).enumerate() {
                 let mut short = [ops::early(token.pairs[block], -OFFSET, -OFFSET); PARTS];
-                for (line, words) in lines.iter().zip(words.chunks_exact(W / BLOCKS / 8)) {
+                for (line, word) in lines.iter().zip(words) {
+                    let word = ops::splat_word(*word);
                     for (part, short) in short.iter_mut().enumerate() {
-                        for (weights, word) in ops::eights(ops::load_bytes(line, part)).into_iter().zip(words) {
-                            *short = ops::keep(ops::dot(*short, weights, ops::splat_word(*word)));
-                        }
+                        *short = ops::keep(ops::dot(*short, ops::eights(ops::load_bytes(line, part)), word));
                     }
                 }
                 let step = ops::splat(token.steps[block]);
@@ -403,35 +397,38 @@ macro_rules! by_tiles {
 macro_rules! table {
     ($compute:ident, $name:literal, $tiles:tt, five: $five:literal, six: $six:literal,
      eight: |$panel:ident, $blocks:ident, $tokens:ident, $sums:ident| $eight:expr) => {
-        #[doc = concat!("Adds products with ", $name, ". Must only be called where the processor has it.")]
-        pub fn $compute(coding: Coding, $panel: &Panel, $blocks: usize, $tokens: Tokens<'_>, $sums: &mut [Sums]) {
-            // SAFETY: the caller found the processor's features.
+        #[doc = concat!("Adds products with ", $name, ".")]
+        ///
+        /// # Safety
+        /// The processor must have it.
+        pub unsafe fn $compute(coding: Coding, $panel: &Panel, $blocks: usize, $tokens: &[Chunk], $sums: &mut [Sums]) {
+            // SAFETY: the caller's promise.
             unsafe {
                 match coding {
-                    Coding::Q4_0 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::blocks::<_, _, 8, 8>($panel, $blocks, few, sums)
+                    Coding::Q4_0 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
+                        $compute::blocks::<_, 8, 8>($panel, $blocks, few, sums)
                     }),
-                    Coding::Q4_1 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                    Coding::Q4_1 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
                         $compute::minima($panel, $blocks, few, sums);
-                        $compute::blocks::<_, _, 8, 0>($panel, $blocks, few, sums)
+                        $compute::blocks::<_, 8, 0>($panel, $blocks, few, sums)
                     }),
-                    Coding::Q5_0 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
-                        $compute::blocks::<_, _, $five, 16>($panel, $blocks, few, sums)
+                    Coding::Q5_0 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
+                        $compute::blocks::<_, $five, 16>($panel, $blocks, few, sums)
                     }),
-                    Coding::Q5_1 => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                    Coding::Q5_1 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
                         $compute::minima($panel, $blocks, few, sums);
-                        $compute::blocks::<_, _, $five, 0>($panel, $blocks, few, sums)
+                        $compute::blocks::<_, $five, 0>($panel, $blocks, few, sums)
                     }),
                     Coding::Q8_0 => $eight,
-                    Coding::Q4K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                    Coding::Q4K => by_tiles!($tiles, $tokens, $sums, |few, sums| {
                         $compute::minima($panel, $blocks, few, sums);
                         $compute::scaled::<_, 8>($panel, $blocks, few, sums)
                     }),
-                    Coding::Q5K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                    Coding::Q5K => by_tiles!($tiles, $tokens, $sums, |few, sums| {
                         $compute::minima($panel, $blocks, few, sums);
                         $compute::scaled::<_, $five>($panel, $blocks, few, sums)
                     }),
-                    Coding::Q6K => by_tiles!($tiles, $tokens.narrow, $sums, |few, sums| {
+                    Coding::Q6K => by_tiles!($tiles, $tokens, $sums, |few, sums| {
                         $compute::sixes::<_, $six>($panel, $blocks, few, sums)
                     }),
                 }
@@ -445,17 +442,20 @@ macro_rules! table {
 macro_rules! one_table {
     ($compute:ident, $module:ident, $name:literal, six: $six:literal,
      eight: |$packing:ident, $panel:ident, $tokens:ident, $sums:ident| $eight:expr) => {
-        #[doc = concat!("Adds products of one token with ", $name, ". Must only be called where the processor has it.")]
-        pub fn $compute(
+        #[doc = concat!("Adds products of one token with ", $name, ".")]
+        ///
+        /// # Safety
+        /// The processor must have it.
+        pub unsafe fn $compute(
             coding: Coding,
             $packing: &Packing<'_>,
             $panel: &Panel,
-            $tokens: Tokens<'_>,
+            $tokens: &[Chunk],
             $sums: &mut Sums,
         ) -> bool {
-            // SAFETY: the caller found the processor's features.
+            // SAFETY: the caller's promise.
             unsafe {
-                match (coding, $tokens.narrow) {
+                match (coding, $tokens) {
                     (Coding::Q4_0, [token]) => $module::one_nibbles::<8>($packing, $panel, token, $sums),
                     (Coding::Q4_1, [token]) => {
                         let tokens = std::array::from_ref(token);

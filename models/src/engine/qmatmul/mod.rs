@@ -33,12 +33,12 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
-use self::activations::{Form, Quantised};
+use self::activations::Quantised;
 use self::coding::Coding;
 use self::dense::Dense;
 use self::multiply::{Place, Way, multiply};
 use self::packed::Packed;
-use super::gguf::{Gguf, RawTensor};
+use super::gguf::RawTensor;
 use super::shared::Shared;
 use super::team::Team;
 use crate::{ModelError, Precision};
@@ -66,23 +66,6 @@ enum Part {
 }
 
 impl Linear {
-    /// Takes matrices from a file; `shapes` says which, with the rows that each must have. They are copied once, and what
-    /// the file's memory map holds of them is given back.
-    pub fn load(gguf: &Gguf<'_>, shapes: &[(&str, usize)], columns: usize) -> Result<Self, String> {
-        let mut tensors = Vec::new();
-        for (name, rows) in shapes {
-            let tensor = gguf.tensor(name)?;
-            if tensor.rows != *rows || tensor.columns != columns {
-                let (found, found_columns) = (tensor.rows, tensor.columns);
-                return Err(format!("tensor `{name}` is {found} by {found_columns} and should be {rows} by {columns}"));
-            }
-            tensors.push(tensor);
-        }
-        let linear = Self::new(&tensors)?;
-        tensors.iter().for_each(|tensor| gguf.release(tensor));
-        Ok(linear)
-    }
-
     /// Stacks matrices with the same input on top of each other.
     pub fn new(tensors: &[RawTensor<'_>]) -> Result<Self, String> {
         let columns = tensors.first().map_or(0, |tensor| tensor.columns);
@@ -113,7 +96,7 @@ impl Linear {
     pub fn in_precision(tensors: &[RawTensor<'_>], precision: Precision) -> Result<Self, String> {
         let coded: Option<Vec<Vec<u8>>> = match precision {
             Precision::F32 => None,
-            Precision::Int8 => tensors.iter().map(q8_0::quantise).collect(),
+            Precision::Int8 => tensors.iter().map(q8_0::quantise).collect::<Result<_, _>>()?,
         };
         let Some(coded) = coded else { return Self::new(tensors) };
         let coded =
@@ -152,14 +135,8 @@ impl Linear {
     ) -> Result<(), ModelError> {
         let tokens = input.len() / self.columns;
         assert_eq!(output.len(), tokens * self.rows, "room for the output");
-        let mut forms: Vec<Form> = Vec::new();
-        for part in &self.parts {
-            if let Part::Packed(packed) = part {
-                forms.push(self.way.form(packed.coding()));
-            }
-        }
-        if !forms.is_empty() {
-            scratch.quantised.fill(team, input, self.columns, &forms);
+        if self.parts.iter().any(|part| matches!(part, Part::Packed(_))) {
+            scratch.quantised.fill(team, input, self.columns);
         }
         let mut offset = 0;
         for part in &self.parts {

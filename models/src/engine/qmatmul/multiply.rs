@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::activations::{CHUNK, Form, Narrow, Quantised, Tokens, Wide};
+use super::activations::{CHUNK, Chunk, Quantised};
 use super::coding::{Coding, Eight, GROUP, Packing, Panel};
 use super::kernels::Sums;
 #[cfg(target_arch = "aarch64")]
@@ -20,11 +20,15 @@ pub const WORTH_A_THREAD: usize = 1 << 17;
 /// Tokens that a panel is multiplied with at most before the next one is made.
 const TOKENS: usize = 256;
 
+/// Tokens from which on groups are computed together.
+const MANY: usize = 32;
+
+/// Groups that are computed together: the activations of 256 columns stay in the second cache while the panels of all of
+/// them pass by, and beside them the groups' sums.
+const GROUPS: usize = 8;
+
 /// How far ahead of its use memory is asked for.
 const AHEAD: usize = 4096;
-
-/// Bytes of activations that should stay in the second cache while all groups of a piece pass by.
-const CACHE: usize = 256 << 10;
 
 /// How the sums are computed; all ways give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,30 +82,18 @@ impl Way {
         ways
     }
 
-    /// In what form it wants activations.
-    pub fn form(self, coding: Coding) -> Form {
-        match (self, coding) {
-            #[cfg(target_arch = "x86_64")]
-            (Way::Avx2, Coding::Q8_0) => Form::Wide,
-            _ => Form::Narrow,
-        }
-    }
-
     /// In what form it wants weights of 8 bits.
     fn eight(self) -> Eight {
         match self {
             #[cfg(target_arch = "x86_64")]
             Way::Avx512 | Way::AvxVnni => Eight::Shifted,
-            #[cfg(target_arch = "x86_64")]
-            Way::Avx2 => Eight::Wide,
-            #[cfg(target_arch = "aarch64")]
-            Way::DotProduct | Way::Neon => Eight::Signed,
-            Way::Plain => Eight::Signed,
+            _ => Eight::Signed,
         }
     }
 
     /// Adds the products of a packed chunk with tokens to their sums.
-    fn add(self, coding: Coding, chunk: &[u8], panel: &mut Panel, tokens: Tokens<'_>, sums: &mut [Sums]) {
+    #[expect(unsafe_code, reason = "kernels for the processor at hand")]
+    fn add(self, coding: Coding, chunk: &[u8], panel: &mut Panel, tokens: &[Chunk], sums: &mut [Sums]) {
         let packing = coding.split(chunk);
         coding.unpack_factors(&packing, panel);
         if let [sums] = sums
@@ -111,42 +103,42 @@ impl Way {
         }
         coding.unpack_quants(&packing, self.eight(), panel);
         let blocks = packing.blocks;
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Way::Avx512 => x86::avx512(coding, panel, blocks, tokens, sums),
-            #[cfg(target_arch = "x86_64")]
-            Way::AvxVnni => x86::avx_vnni(coding, panel, blocks, tokens, sums),
-            #[cfg(target_arch = "x86_64")]
-            Way::Avx2 => x86::avx2(coding, panel, blocks, tokens, sums),
-            #[cfg(target_arch = "aarch64")]
-            Way::DotProduct => neon::dotprod(coding, panel, blocks, tokens, sums),
-            #[cfg(target_arch = "aarch64")]
-            Way::Neon => neon::pairs(coding, panel, blocks, tokens, sums),
-            Way::Plain => plain::add(coding, panel, blocks, tokens.narrow, sums),
+        // SAFETY: `Way::available` found what the processor has.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Way::Avx512 => x86::avx512(coding, panel, blocks, tokens, sums),
+                #[cfg(target_arch = "x86_64")]
+                Way::AvxVnni => x86::avx_vnni(coding, panel, blocks, tokens, sums),
+                #[cfg(target_arch = "x86_64")]
+                Way::Avx2 => x86::avx2(coding, panel, blocks, tokens, sums),
+                #[cfg(target_arch = "aarch64")]
+                Way::DotProduct => neon::dotprod(coding, panel, blocks, tokens, sums),
+                #[cfg(target_arch = "aarch64")]
+                Way::Neon => neon::pairs(coding, panel, blocks, tokens, sums),
+                Way::Plain => plain::add(coding, panel, blocks, tokens, sums),
+            }
         }
     }
 
     /// The same for a single token, whose weights are not worth spreading out first; false where that cannot be.
-    fn add_one(
-        self,
-        coding: Coding,
-        packing: &Packing<'_>,
-        panel: &Panel,
-        tokens: Tokens<'_>,
-        sums: &mut Sums,
-    ) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Way::Avx512 => x86::avx512_one(coding, packing, panel, tokens, sums),
-            #[cfg(target_arch = "x86_64")]
-            Way::AvxVnni => x86::avx_vnni_one(coding, packing, panel, tokens, sums),
-            #[cfg(target_arch = "x86_64")]
-            Way::Avx2 => x86::avx2_one(coding, packing, panel, tokens, sums),
-            #[cfg(target_arch = "aarch64")]
-            Way::DotProduct => neon::dotprod_one(coding, packing, panel, tokens, sums),
-            #[cfg(target_arch = "aarch64")]
-            Way::Neon => neon::pairs_one(coding, packing, panel, tokens, sums),
-            Way::Plain => false,
+    #[expect(unsafe_code, reason = "kernels for the processor at hand")]
+    fn add_one(self, coding: Coding, packing: &Packing<'_>, panel: &Panel, tokens: &[Chunk], sums: &mut Sums) -> bool {
+        // SAFETY: `Way::available` found what the processor has.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Way::Avx512 => x86::avx512_one(coding, packing, panel, tokens, sums),
+                #[cfg(target_arch = "x86_64")]
+                Way::AvxVnni => x86::avx_vnni_one(coding, packing, panel, tokens, sums),
+                #[cfg(target_arch = "x86_64")]
+                Way::Avx2 => x86::avx2_one(coding, packing, panel, tokens, sums),
+                #[cfg(target_arch = "aarch64")]
+                Way::DotProduct => neon::dotprod_one(coding, packing, panel, tokens, sums),
+                #[cfg(target_arch = "aarch64")]
+                Way::Neon => neon::pairs_one(coding, packing, panel, tokens, sums),
+                Way::Plain => false,
+            }
         }
     }
 }
@@ -166,11 +158,11 @@ pub struct Place<'a> {
 /// What a thread works in.
 struct Room {
     panel: Panel,
-    sums: [Sums; TOKENS],
+    sums: [Sums; GROUPS * TOKENS],
 }
 
 thread_local! {
-    static ROOM: RefCell<Box<Room>> = RefCell::new(Box::new(Room { panel: Panel::new(), sums: [Sums([0.0; GROUP]); TOKENS] }));
+    static ROOM: RefCell<Box<Room>> = RefCell::new(Box::new(Room { panel: Panel::new(), sums: [Sums([0.0; GROUP]); GROUPS * TOKENS] }));
 }
 
 /// Multiplies all tokens with all weights, on all threads.
@@ -194,22 +186,27 @@ fn multiply_groups(
     room: &mut Room,
 ) {
     let coding = weights.coding();
-    let chunk_bytes = match way.form(coding) {
-        Form::Narrow => size_of::<Narrow>(),
-        Form::Wide => size_of::<Wide>(),
-    };
-    let step = (CACHE / (weights.columns().div_ceil(CHUNK) * chunk_bytes)).clamp(32, TOKENS);
-    for first in (0..input.tokens()).step_by(step) {
-        let tokens = first..input.tokens().min(first + step);
-        for group in groups.clone() {
-            let sums = &mut room.sums[..tokens.len()];
+    for first in (0..input.tokens()).step_by(TOKENS) {
+        let tokens = first..input.tokens().min(first + TOKENS);
+        // For few tokens all time goes into reading weights, so they are read in the order in which they lie.
+        let together = if tokens.len() < MANY { 1 } else { GROUPS };
+        for start in groups.clone().step_by(together) {
+            let some = start..groups.end.min(start + together);
+            let sums = &mut room.sums[..some.len() * tokens.len()];
             sums.fill(Sums([0.0; GROUP]));
-            for (index, chunk) in weights.chunks(group).enumerate() {
-                #[cfg(target_arch = "x86_64")]
-                fetch(chunk);
-                way.add(coding, chunk, &mut room.panel, input.chunk(index, tokens.clone()), sums);
+            for index in 0..weights.columns().div_ceil(CHUNK) {
+                for (group, sums) in some.clone().zip(sums.chunks_exact_mut(tokens.len())) {
+                    let chunk = weights.chunk(group, index);
+                    #[cfg(target_arch = "x86_64")]
+                    if together == 1 {
+                        fetch(chunk);
+                    }
+                    way.add(coding, chunk, &mut room.panel, input.chunk(index, tokens.clone()), sums);
+                }
             }
-            write(place, group * GROUP, weights.rows(), first, sums);
+            for (group, sums) in some.zip(sums.chunks_exact_mut(tokens.len())) {
+                write(place, group * GROUP, weights.rows(), first, sums);
+            }
         }
     }
 }
@@ -259,7 +256,7 @@ mod tests {
 
     fn compute(team: &Team, way: Way, weights: &Packed, input: &[f32]) -> Vec<f32> {
         let mut activations = Quantised::default();
-        activations.fill(team, input, weights.columns(), &[way.form(weights.coding())]);
+        activations.fill(team, input, weights.columns());
         let mut output = vec![f32::NAN; activations.tokens() * weights.rows()];
         let place = Place { output: Shared::new(&mut output), stride: weights.rows(), offset: 0, bias: &[] };
         multiply(team, way, weights, &activations, &place);

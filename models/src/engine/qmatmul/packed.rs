@@ -79,18 +79,19 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// The chunks of a group from left to right.
-    pub fn chunks(&self, group: usize) -> impl Iterator<Item = &[u8]> {
-        let group_bytes = GROUP * self.coding.bytes(self.columns);
-        self.bytes[group * group_bytes..(group + 1) * group_bytes].chunks(GROUP * self.coding.bytes(CHUNK))
+    /// A chunk of a group, counted from the left.
+    pub fn chunk(&self, group: usize, index: usize) -> &[u8] {
+        let [before, end] = [index * CHUNK, self.columns.min((index + 1) * CHUNK)];
+        let group_start = group * GROUP * self.coding.bytes(self.columns);
+        &self.bytes[group_start + GROUP * self.coding.bytes(before)..group_start + GROUP * self.coding.bytes(end)]
     }
 
     /// Writes one row out as floats.
     pub fn row(&self, row: usize, output: &mut [f32]) {
         assert!(row < self.rows && output.len() == self.columns);
         let mut panel = Panel::new();
-        for (chunk, output) in self.chunks(row / GROUP).zip(output.chunks_mut(CHUNK)) {
-            let packing = self.coding.split(chunk);
+        for (index, output) in output.chunks_mut(CHUNK).enumerate() {
+            let packing = self.coding.split(self.chunk(row / GROUP, index));
             self.coding.unpack_factors(&packing, &mut panel);
             self.coding.unpack_quants(&packing, Eight::Signed, &mut panel);
             self.coding.row(&panel, row % GROUP, output);

@@ -1,6 +1,6 @@
 //! The kernels in plain words: what all others compute, and what runs where none of them can.
 
-use super::activations::{BLOCK, Narrow};
+use super::activations::{BLOCK, Chunk};
 use super::coding::{Coding, Panel};
 use super::kernels::Sums;
 
@@ -10,7 +10,7 @@ use super::kernels::Sums;
 /// instruction set and however many tokens are computed together, so that results are equal bit by bit: for each row and
 /// token one sum, to which every 256 columns first the minima of all blocks are added and then the products of all
 /// blocks, from left to right; where 256 columns share a factor, it multiplies a sum of their own.
-pub fn add(coding: Coding, panel: &Panel, blocks: usize, tokens: &[Narrow], sums: &mut [Sums]) {
+pub fn add(coding: Coding, panel: &Panel, blocks: usize, tokens: &[Chunk], sums: &mut [Sums]) {
     for (token, sums) in tokens.iter().zip(sums) {
         for (lane, sum) in sums.0.iter_mut().enumerate() {
             add_row(coding, panel, lane, blocks, token, sum);
@@ -18,7 +18,7 @@ pub fn add(coding: Coding, panel: &Panel, blocks: usize, tokens: &[Narrow], sums
     }
 }
 
-fn add_row(coding: Coding, panel: &Panel, lane: usize, blocks: usize, token: &Narrow, sum: &mut f32) {
+fn add_row(coding: Coding, panel: &Panel, lane: usize, blocks: usize, token: &Chunk, sum: &mut f32) {
     if matches!(coding, Coding::Q4_1 | Coding::Q5_1 | Coding::Q4K | Coding::Q5K) {
         for block in 0..blocks {
             *sum = panel.minima[block][lane].mul_add(token.totals[block], *sum);
@@ -42,7 +42,7 @@ fn add_row(coding: Coding, panel: &Panel, lane: usize, blocks: usize, token: &Na
 }
 
 /// The products of the first and of the last sixteen columns of a block.
-fn halves(coding: Coding, panel: &Panel, lane: usize, block: usize, token: &Narrow) -> [i32; 2] {
+fn halves(coding: Coding, panel: &Panel, lane: usize, block: usize, token: &Chunk) -> [i32; 2] {
     let mut halves = [0; 2];
     for column in 0..BLOCK {
         let word = block * (BLOCK / 4) + column / 4;

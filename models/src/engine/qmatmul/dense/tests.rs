@@ -25,15 +25,22 @@ fn matrix(coding: Coding, rows: usize, columns: usize, weights: &[f32]) -> (Dens
     (Dense::new(coding, rows, columns, &bytes), kept)
 }
 
+/// How a product is computed.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Way(Way),
+    Team(&'a Team),
+}
+
 /// Bits of all outputs, in the middle of rows that are longer.
-fn product(dense: &Dense, way: Way, team: Option<&Team>, input: &[f32]) -> Vec<u32> {
+fn product(dense: &Dense, by: By, input: &[f32]) -> Vec<u32> {
     let tokens = input.len() / dense.columns;
     let stride = dense.rows + 5;
     let mut output = vec![7.0; tokens * stride];
     let place = Place { output: Shared::new(&mut output), stride, offset: 3, bias: &[] };
-    match team {
-        Some(team) => dense.multiply(team, input, &place),
-        None => dense.multiply_part(way, input, 0..tokens, 0..dense.rows, &place),
+    match by {
+        By::Team(team) => dense.multiply(team, input, &place),
+        By::Way(way) => dense.multiply_part(way, input, 0..tokens, 0..dense.rows, &place),
     }
     let mut bits = Vec::new();
     for row in output.chunks_exact(stride) {
@@ -66,14 +73,11 @@ fn every_way_gives_the_same_bits_for_every_shape() {
                 let expected = chains(&weights, columns, &input);
                 for way in Way::available() {
                     assert!(
-                        product(&dense, way, None, &input) == expected,
+                        product(&dense, By::Way(way), &input) == expected,
                         "{coding:?} {way:?} {rows}x{columns}x{tokens}"
                     );
                 }
-                assert!(
-                    product(&dense, Way::Plain, Some(&team), &input) == expected,
-                    "{coding:?} {rows}x{columns}x{tokens}"
-                );
+                assert!(product(&dense, By::Team(&team), &input) == expected, "{coding:?} {rows}x{columns}x{tokens}");
             }
         }
     }
@@ -86,7 +90,7 @@ fn many_tokens_are_cut_into_pieces_that_give_the_same_bits() {
         let (rows, columns) = (200, 96);
         let (dense, weights) = matrix(coding, rows, columns, &noise(rows * columns, 3));
         let input = noise(1500 * columns, 4);
-        assert!(product(&dense, Way::Plain, Some(&team), &input) == chains(&weights, columns, &input), "{coding:?}");
+        assert!(product(&dense, By::Team(&team), &input) == chains(&weights, columns, &input), "{coding:?}");
     }
 }
 
@@ -122,7 +126,7 @@ fn what_is_no_number_stays_with_its_token_and_its_row() {
     for coding in CODINGS {
         let (dense, _) = matrix(coding, rows, columns, &weights);
         for way in Way::available() {
-            let output: Vec<f32> = product(&dense, way, None, &input).into_iter().map(f32::from_bits).collect();
+            let output: Vec<f32> = product(&dense, By::Way(way), &input).into_iter().map(f32::from_bits).collect();
             for (at, value) in output.iter().enumerate() {
                 let (token, row) = (at / rows, at % rows);
                 assert_eq!(value.is_nan(), token == 2 || row == 3, "{coding:?} {way:?}: {value} at {token}, {row}");

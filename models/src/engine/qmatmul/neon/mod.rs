@@ -8,7 +8,7 @@ mod dotprod;
 mod pairs;
 mod registers;
 
-use super::activations::{BLOCK, BLOCKS, CHUNK, Chunk, Narrow, Tokens};
+use super::activations::{BLOCK, BLOCKS, CHUNK, Chunk};
 use super::coding::{Coding, GROUP, Packing, Panel};
 use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, one_table, scale_loops, table};
 
@@ -16,15 +16,15 @@ use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, on
 const WORDS: usize = BLOCK / 4;
 
 table!(dotprod, "the dot product extension", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| dotprod::blocks::<_, _, 8, 0>(panel, blocks, few, sums))
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| dotprod::blocks::<_, 8, 0>(panel, blocks, few, sums))
 });
 table!(pairs, "NEON", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| pairs::blocks::<_, _, 8, 0>(panel, blocks, few, sums))
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| pairs::blocks::<_, 8, 0>(panel, blocks, few, sums))
 });
 
 one_table!(dotprod_one, dotprod, "the dot product extension", six: 4, eight: |packing, panel, tokens, sums| {
-    dotprod::one_eights::<_, 0>(packing, panel, &tokens.narrow[0], sums)
+    dotprod::one_eights::<0>(packing, panel, &tokens[0], sums)
 });
 one_table!(pairs_one, pairs, "NEON", six: 4, eight: |packing, panel, tokens, sums| {
-    pairs::one_eights::<_, 0>(packing, panel, &tokens.narrow[0], sums)
+    pairs::one_eights::<0>(packing, panel, &tokens[0], sums)
 });

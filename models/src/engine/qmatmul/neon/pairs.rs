@@ -1,8 +1,7 @@
 //! The loops without `sdot`.
 
 use super::{
-    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
-    scale_loops,
+    BLOCKS, CHUNK, Chunk, GROUP, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops, scale_loops,
 };
 
 block_loops!("neon");

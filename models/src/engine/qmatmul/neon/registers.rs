@@ -159,8 +159,8 @@ pub fn multiply_add(a: Float, b: Float, sum: Float) -> Float {
 /// As they are.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn eights(bytes: int8x16_t) -> [int8x16_t; 1] {
-    [bytes]
+pub fn eights(bytes: int8x16_t) -> int8x16_t {
+    bytes
 }
 
 /// The low and the high halves of bytes.

@@ -1,6 +1,6 @@
 //! The loops in AVX2, which sum up in 16 bits.
 
-use super::{BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_loops, scale_loops};
+use super::{BLOCKS, CHUNK, Chunk, GROUP, Packing, Panel, Sums, WORDS, block_loops, one_loops, scale_loops};
 
 block_loops!("avx2,fma");
 scale_loops!("avx2,fma");

@@ -1,8 +1,7 @@
 //! The loops in AVX-512 VNNI.
 
 use super::{
-    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
-    scale_loops,
+    BLOCKS, CHUNK, Chunk, GROUP, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops, scale_loops,
 };
 
 block_loops!("avx512f,avx512bw,avx512vnni");
@@ -177,8 +176,8 @@ mod ops {
     /// Plus 128, without a sign.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub fn eights(bytes: __m512i) -> [__m512i; 1] {
-        [_mm512_xor_si512(bytes, _mm512_set1_epi8(-128))]
+    pub fn eights(bytes: __m512i) -> __m512i {
+        _mm512_xor_si512(bytes, _mm512_set1_epi8(-128))
     }
 
     /// The low and the high halves of bytes.

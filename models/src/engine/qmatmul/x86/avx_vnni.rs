@@ -1,8 +1,7 @@
 //! The loops in AVX-VNNI.
 
 use super::{
-    BLOCKS, CHUNK, Chunk, GROUP, Narrow, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops,
-    scale_loops,
+    BLOCKS, CHUNK, Chunk, GROUP, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop, one_loops, scale_loops,
 };
 
 block_loops!("avx2,fma,avxvnni");
@@ -78,7 +77,7 @@ mod ops {
     /// Plus 128, without a sign.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn eights(bytes: __m256i) -> [__m256i; 1] {
-        [_mm256_xor_si256(bytes, _mm256_set1_epi8(-128))]
+    pub fn eights(bytes: __m256i) -> __m256i {
+        _mm256_xor_si256(bytes, _mm256_set1_epi8(-128))
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! `vpdpbusd` multiplies bytes without a sign with bytes with a sign and adds four products to a sum of 32 bits. AVX2 adds
 //! two products in 16 bits and goes on adding there as long as nothing can overflow: 8 words of 4-bit quants (8 · 2 · 15 ·
-//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits. Weights of 8 bits are multiplied in 16 bits there.
+//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits, 1 of 8 bits,
+//! which give their signs to the activations first.
 #![expect(unsafe_code, reason = "processor instructions, and loops without checks of bounds")]
 
 mod avx2;
 mod avx512;
 mod avx_vnni;
 mod registers;
-mod wide;
+mod signed;
 
-use super::activations::{BLOCK, BLOCKS, CHUNK, Chunk, Narrow, Tokens};
+use super::activations::{BLOCK, BLOCKS, CHUNK, Chunk};
 use super::coding::{Coding, GROUP, Packing, Panel};
 use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, one_table, scale_loops, table};
 
@@ -19,25 +20,25 @@ use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, on
 const WORDS: usize = BLOCK / 4;
 
 table!(avx512, "AVX-512 VNNI", [8, 4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([8, 4, 2, 1], tokens.narrow, sums, |few, sums| {
-        avx512::blocks::<_, _, 8, 128>(panel, blocks, few, sums)
+    by_tiles!([8, 4, 2, 1], tokens, sums, |few, sums| {
+        avx512::blocks::<_, 8, 128>(panel, blocks, few, sums)
     })
 });
 table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens.narrow, sums, |few, sums| {
-        avx_vnni::blocks::<_, _, 8, 128>(panel, blocks, few, sums)
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| {
+        avx_vnni::blocks::<_, 8, 128>(panel, blocks, few, sums)
     })
 });
 table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens.wide, sums, |few, sums| wide::blocks::<_, _, 16, 0>(panel, blocks, few, sums))
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| signed::blocks::<_, 8, 0>(panel, blocks, few, sums))
 });
 
 one_table!(avx512_one, avx512, "AVX-512 VNNI", six: 4, eight: |packing, panel, tokens, sums| {
-    avx512::one_eights::<_, 128>(packing, panel, &tokens.narrow[0], sums)
+    avx512::one_eights::<128>(packing, panel, &tokens[0], sums)
 });
 one_table!(avx_vnni_one, avx_vnni, "AVX-VNNI", six: 4, eight: |packing, panel, tokens, sums| {
-    avx_vnni::one_eights::<_, 128>(packing, panel, &tokens.narrow[0], sums)
+    avx_vnni::one_eights::<128>(packing, panel, &tokens[0], sums)
 });
 one_table!(avx2_one, avx2, "AVX2 and FMA", six: 2, eight: |packing, panel, tokens, sums| {
-    wide::one_eights::<_, 0>(packing, panel, &tokens.wide[0], sums)
+    signed::one_eights::<0>(packing, panel, &tokens[0], sums)
 });

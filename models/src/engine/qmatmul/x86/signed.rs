@@ -1,6 +1,6 @@
-//! The loop over numbers of 16 bits in AVX2.
+//! The loop over weights of 8 bits in AVX2.
 
-use super::{BLOCKS, Chunk, GROUP, Packing, Panel, Sums, block_loops, one_eights_loop};
+use super::{BLOCKS, Chunk, GROUP, Packing, Panel, Sums, WORDS, block_loops, one_eights_loop};
 
 block_loops!("avx2,fma");
 one_eights_loop!("avx2,fma");
@@ -13,10 +13,12 @@ mod ops {
     /// Sums in 32 bits.
     pub type Short = __m256i;
 
+    /// The weights' signs go over to the activations: a pair of products is then at most 2 · 128 · 127, which 16 bits hold.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub fn dot(sum: Short, weights: __m256i, numbers: __m256i) -> Short {
-        _mm256_add_epi32(sum, _mm256_madd_epi16(weights, numbers))
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(numbers, weights));
+        _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
     }
 
     #[inline]
@@ -37,10 +39,10 @@ mod ops {
         _mm256_setzero_si256()
     }
 
-    /// Four columns in 16 bits: the first and third, then the second and fourth.
+    /// As they are.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub fn eights(bytes: __m256i) -> [__m256i; 2] {
-        [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes)]
+    pub fn eights(bytes: __m256i) -> __m256i {
+        bytes
     }
 }
