@@ -2,6 +2,9 @@
 
 use crate::{ModelError, Sampling};
 
+/// Candidates that are sorted at first.
+const SORTED: usize = 256;
+
 /// Chooses tokens for one answer.
 pub struct Sampler {
     sampling: Sampling,
@@ -22,45 +25,49 @@ impl Sampler {
     /// The next token.
     ///
     /// # Errors
-    /// [`ModelError::Compute`] when a score is not a number.
+    /// [`ModelError::Compute`] when a score is not a number, or the highest is not finite.
     pub fn choose(&mut self, scores: &[f32]) -> Result<u32, ModelError> {
-        if scores.is_empty() || scores.iter().any(|score| score.is_nan()) {
+        let best = best(scores);
+        // What a grammar forbids has a score of -∞.
+        if scores.iter().any(|score| score.is_nan())
+            || !scores.get(best as usize).is_some_and(|score| score.is_finite())
+        {
             return Err(ModelError::Compute("the network yields scores that are not numbers".into()));
         }
         match self.sampling {
-            Sampling::Greedy => Ok(best(scores)),
-            Sampling::Random { temperature, top_p, top_k, .. } => Ok(self.draw(scores, temperature, top_p, top_k)),
+            // A temperature of 0 or less means "no chance", as other servers read it.
+            Sampling::Random { temperature, top_p, top_k, .. } if temperature > 0.0 => {
+                Ok(self.draw(scores, scores[best as usize], temperature, top_p, top_k))
+            }
+            _ => Ok(best),
         }
     }
 
-    fn draw(&mut self, scores: &[f32], temperature: f32, top_p: f32, top_k: usize) -> u32 {
-        // A temperature of 0 or less means "no chance", as other servers read it.
-        if temperature.is_nan() || temperature <= 0.0 {
-            return best(scores);
-        }
+    fn draw(&mut self, scores: &[f32], largest: f32, temperature: f32, top_p: f32, top_k: usize) -> u32 {
         let candidates = &mut self.candidates;
         candidates.clear();
-        candidates.extend(scores.iter().zip(0..).map(|(score, token)| (*score, token)));
+        candidates
+            .extend(scores.iter().zip(0..).map(|(score, token)| (((score - largest) / temperature).exp(), token)));
         let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if top_k > 0 && top_k < candidates.len() {
             candidates.select_nth_unstable_by(top_k - 1, order);
             candidates.truncate(top_k);
         }
-        candidates.sort_unstable_by(order);
-        let largest = candidates[0].0;
-        let mut total = 0.0;
-        for (score, _) in candidates.iter_mut() {
-            *score = ((*score - largest) / temperature).exp();
-            total += *score;
-        }
-        let mut kept = 0.0;
-        let mut count = 0;
-        for (weight, _) in candidates.iter() {
-            kept += weight;
-            count += 1;
-            if kept >= top_p * total {
-                break;
+        let limit = top_p * candidates.iter().map(|(weight, _)| weight).sum::<f32>();
+        // The likeliest few hold nearly all of the weight: only as many are sorted as are needed.
+        let (mut sorted, mut count, mut kept) = (0, 0, 0.0);
+        while count < candidates.len() && (count == 0 || kept < limit) {
+            if count == sorted {
+                let rest = &mut candidates[sorted..];
+                let more = rest.len().min(SORTED.max(sorted));
+                if more < rest.len() {
+                    rest.select_nth_unstable_by(more - 1, order);
+                }
+                rest[..more].sort_unstable_by(order);
+                sorted += more;
             }
+            kept += candidates[count].0;
+            count += 1;
         }
         let mut rest = self.random.unit() * kept;
         for (weight, token) in &candidates[..count] {
@@ -149,5 +156,44 @@ mod tests {
         };
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn sorting_a_few_draws_as_sorting_all_does() {
+        let mut noise = SplitMix64 { state: 1 };
+        for spread in [0.0, 1.0, 30.0] {
+            let scores: Vec<f32> = (0..3000).map(|_| noise.unit() * spread).collect();
+            for (top_p, seed) in [(1.0, 1), (0.9, 2), (0.5, 3), (0.0, 4)] {
+                let weights: Vec<f32> =
+                    scores.iter().map(|score| (score - scores[best(&scores) as usize]).exp()).collect();
+                let mut order: Vec<usize> = (0..scores.len()).collect();
+                order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b)));
+                let limit = top_p * weights.iter().sum::<f32>();
+                let (mut kept, mut count) = (0.0, 0);
+                while count == 0 || (count < order.len() && kept < limit) {
+                    kept += weights[order[count]];
+                    count += 1;
+                }
+                let mut rest = SplitMix64 { state: seed }.unit() * kept;
+                let drawn = order[..count].iter().find(|token| {
+                    rest -= weights[**token];
+                    rest < 0.0
+                });
+                let token = random(1.0, top_p, 0, seed).choose(&scores).unwrap() as usize;
+                assert_eq!(token, *drawn.unwrap_or(&order[count - 1]), "{spread} {top_p}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_forbidden_is_never_drawn_and_infinity_is_an_error() {
+        let scores = [f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY];
+        for seed in 0..50 {
+            assert_eq!(random(1.0, 1.0, 0, seed).choose(&scores).unwrap(), 1);
+        }
+        for bad in [&[][..], &[f32::NEG_INFINITY; 2], &[0.0, f32::INFINITY, 1.0]] {
+            assert!(random(1.0, 1.0, 0, 1).choose(bad).is_err());
+            assert!(Sampler::new(Sampling::Greedy).choose(bad).is_err());
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct Sequence {
     /// Of the pass under way: the tokens to compute, guesses at the end, and how many those are.
     batch: Vec<u32>,
     guessed: usize,
+    /// Whether the drafter made them, not the grammar.
+    drafted: bool,
     scored: usize,
     summary: Summary,
     started: Instant,
@@ -71,6 +73,7 @@ impl Sequence {
             drafter: Drafter::new(),
             batch: Vec::new(),
             guessed: 0,
+            drafted: false,
             scored: 0,
             summary,
             started: Instant::now(),
@@ -110,7 +113,8 @@ impl Sequence {
         }
         // What the grammar leaves no choice about is right whatever stood before.
         let forced = self.task.constraint.as_mut().map(Constraint::forced).unwrap_or_default();
-        let guess = match forced.is_empty() {
+        self.drafted = forced.is_empty();
+        let guess = match self.drafted {
             true => self.drafter.guess(&self.tokens, guesses),
             false => &forced[..forced.len().min(guesses)],
         };
@@ -178,7 +182,10 @@ impl Sequence {
         }
         self.computed += right;
         self.summary.accepted_tokens += right;
-        self.drafter.learn(self.guessed, right);
+        // What a grammar forces always holds and says nothing about the text.
+        if self.drafted {
+            self.drafter.learn(self.guessed, right);
+        }
         Ok(next)
     }
 

@@ -34,6 +34,9 @@ const GUESSES: usize = 16;
 /// Tokens that are computed at the start to know how fast prompts are read.
 const TRIAL: usize = 64;
 
+/// Pages that a cache has at least, so that two sequences can run.
+const FEWEST_PAGES: usize = 2;
+
 /// Hands requests to the thread that owns the network. The thread ends when the last handle has gone.
 #[derive(Clone)]
 pub struct Worker {
@@ -98,12 +101,14 @@ impl Worker {
             threads => Team::new("generator", threads)?,
         };
         let shape = network.kv_shape();
-        // No more than all sequences could fill.
-        let most = network.context_length().div_ceil(PAGE) * options.sequences;
-        let pages = (options.kv_bytes / shape.page_bytes()).min(most);
-        if pages < 2 {
-            return Err(ModelError::KvTooSmall { bytes: options.kv_bytes, needed: 2 * shape.page_bytes() });
+        let affordable = options.kv_bytes / shape.page_bytes();
+        if affordable < FEWEST_PAGES {
+            let needed = FEWEST_PAGES * shape.page_bytes();
+            return Err(ModelError::KvTooSmall { bytes: options.kv_bytes, needed });
         }
+        // No more than all sequences could fill.
+        let fillable = network.context_length().div_ceil(PAGE) * options.sequences;
+        let pages = affordable.min(fillable.max(FEWEST_PAGES));
         let (jobs, queue) = sync_channel(QUEUE);
         let rate = Arc::new(Rate::default());
         let owner = Owner {
@@ -219,7 +224,7 @@ impl Owner {
     /// Pages for a request, with as much of its prompt in them as is known; the second number is how many tokens those are.
     /// Nothing where running sequences hold too many.
     fn reserve(&mut self, task: &Task) -> Option<(Vec<PageId>, usize)> {
-        let positions = (task.prompt.len() + task.max_tokens).min(self.network.context_length());
+        let positions = task.prompt.len().saturating_add(task.max_tokens).min(self.network.context_length());
         let needed = positions.div_ceil(PAGE).min(self.pages.count());
         // The last token's scores are needed, so it is always computed.
         let known = &task.prompt[..task.prompt.len() - 1];
@@ -246,20 +251,9 @@ impl Owner {
     fn pass(&mut self) {
         let writing = self.running.iter().filter(|sequence| sequence.unread() == 0).count();
         let guesses = GUESSES.checked_div(writing).unwrap_or(0);
-        let mut tokens = self.prompt_tokens(writing > 0);
-        // Short prompts first, so that a question does not wait for a long document; the oldest always gets its share.
-        let mut order: Vec<usize> = (0..self.running.len()).collect();
-        order.sort_by_key(|index| (*index > 0, self.running[*index].unread()));
+        let tokens = self.prompt_tokens(writing > 0);
         let mut batch = Vec::new();
-        for index in order {
-            let unread = self.running[index].unread();
-            let most = if unread == 0 { 1 } else { unread.min(tokens) };
-            if most == 0 {
-                continue;
-            }
-            if unread > 0 {
-                tokens -= most;
-            }
+        for (index, most) in shares(&self.running.iter().map(Sequence::unread).collect::<Vec<_>>(), tokens) {
             self.running[index].prepare(most, guesses);
             batch.push(index);
         }
@@ -365,231 +359,25 @@ impl Owner {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::engine::Span;
-    use crate::engine::attention::{KvShape, Precision};
-    use crate::{Event, Summary};
-
-    const LAST: u32 = 9;
-
-    /// A network of ten tokens that counts up: after token t comes t + 1, and after 8 comes 0. Each call takes a while.
-    struct Counting {
-        pause: Duration,
-        seen: Arc<Seen>,
-        panic_at: Option<u32>,
+/// How many tokens the next pass takes of each sequence, of those that it takes any of: one of each that writes, and of
+/// prompts, of which so many are unread, no more than `tokens` together. Short prompts come first, so that a question does
+/// not wait for a long document; half is kept for the oldest, so that a long document does not wait for ever.
+fn shares(unread: &[usize], tokens: usize) -> Vec<(usize, usize)> {
+    let mut shares: Vec<usize> = unread.iter().map(|unread| usize::from(*unread == 0)).collect();
+    let mut left = tokens;
+    let mut give = |index: usize, most: usize| {
+        let more = (unread[index] - shares[index]).min(most).min(left);
+        shares[index] += more;
+        left -= more;
+    };
+    let mut readers: Vec<usize> = (0..unread.len()).filter(|index| unread[*index] > 0).collect();
+    if let Some(&oldest) = readers.first() {
+        give(oldest, tokens.div_ceil(2));
+        readers.sort_by_key(|index| (*index == oldest, unread[*index]));
+        readers.into_iter().for_each(|index| give(index, tokens));
     }
-
-    /// What the network was asked for.
-    #[derive(Default)]
-    struct Seen {
-        tokens: AtomicUsize,
-        /// Per pass, the tokens of each span.
-        passes: Mutex<Vec<Vec<usize>>>,
-    }
-
-    impl Seen {
-        fn tokens(&self) -> usize {
-            self.tokens.load(Ordering::SeqCst)
-        }
-    }
-
-    impl Network for Counting {
-        fn context_length(&self) -> usize {
-            4096
-        }
-
-        fn vocabulary(&self) -> usize {
-            10
-        }
-
-        fn kv_shape(&self) -> KvShape {
-            KvShape { layers: 1, heads: 1, length: 32, precision: Precision::F16 }
-        }
-
-        fn forward(
-            &mut self,
-            _: &Team,
-            spans: &[Span],
-            _: &mut KvCache,
-            scores: &mut Vec<f32>,
-        ) -> Result<(), ModelError> {
-            std::thread::sleep(self.pause);
-            scores.clear();
-            self.seen.passes.lock().unwrap().push(spans.iter().map(|span| span.tokens.len()).collect());
-            for span in spans {
-                self.seen.tokens.fetch_add(span.tokens.len(), Ordering::SeqCst);
-                for last in &span.tokens[span.tokens.len() - span.scored..] {
-                    assert!(self.panic_at != Some(*last), "as the test demands");
-                    scores.extend((0..10).map(|token| if token == (last + 1) % LAST { 1.0 } else { 0.0 }));
-                }
-            }
-            Ok(())
-        }
-    }
-
-    fn worker_with(options: &EngineOptions, pause_ms: u64, panic_at: Option<u32>) -> (Worker, Arc<Seen>) {
-        let seen = Arc::new(Seen::default());
-        let network = Counting { pause: Duration::from_millis(pause_ms), seen: seen.clone(), panic_at };
-        let tokenizer = Tokenizer::of_letters(10);
-        (Worker::start(Box::new(network), Arc::new(tokenizer), options).unwrap(), seen)
-    }
-
-    fn worker(pause_ms: u64, panic_at: Option<u32>) -> (Worker, Arc<Seen>) {
-        let options = EngineOptions { threads: 1, kv_bytes: 1 << 24, sequences: 1 };
-        worker_with(&options, pause_ms, panic_at)
-    }
-
-    fn task(prompt: Vec<u32>, max_tokens: usize) -> Task {
-        let scope = Some("everyone".to_owned());
-        Task { prompt, max_tokens, sampling: Sampling::Greedy, stop: vec![], constraint: None, scope, speculate: false }
-    }
-
-    fn finish(stream: TokenStream) -> Result<(String, Summary), ModelError> {
-        let mut text = String::new();
-        for event in stream {
-            match event? {
-                Event::Text(more) => text.push_str(&more),
-                Event::Done(summary) => return Ok((text, summary)),
-            }
-        }
-        panic!("a stream ended without a last event");
-    }
-
-    #[test]
-    fn writes_and_says_what_it_took() {
-        let (worker, _) = worker(0, None);
-        let (text, summary) = finish(worker.submit(task(vec![0, 1], 3)).unwrap()).unwrap();
-        assert_eq!(text, "cde");
-        assert_eq!((summary.prompt_tokens, summary.cached_tokens, summary.completion_tokens), (2, 0, 3));
-        let (_, summary) = finish(worker.submit(task(vec![0, 1, 2, 3, 8], 1)).unwrap()).unwrap();
-        assert_eq!(summary.cached_tokens, 4);
-    }
-
-    #[test]
-    fn a_reader_that_leaves_stops_the_writing() {
-        let (worker, seen) = worker(2, None);
-        let mut stream = worker.submit(task(vec![0], 3000)).unwrap();
-        assert!(matches!(stream.next(), Some(Ok(Event::Text(_)))));
-        drop(stream);
-        finish(worker.submit(task(vec![8, 8], 1)).unwrap()).unwrap();
-        assert!(seen.tokens() < 2000, "{} tokens were computed for nobody", seen.tokens());
-    }
-
-    #[test]
-    fn a_reader_that_leaves_stops_the_reading_of_a_long_prompt() {
-        let (worker, seen) = worker(50, None);
-        let stream = worker.submit(task(vec![0; 4000], 1)).unwrap();
-        while seen.tokens() <= TRIAL {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        drop(stream);
-        finish(worker.submit(task(vec![8], 0)).unwrap()).unwrap();
-        assert!(seen.tokens() < 4000, "{} tokens were computed for nobody", seen.tokens());
-    }
-
-    #[test]
-    fn a_panic_is_an_error_and_the_next_answer_is_right() {
-        let (worker, _) = worker(0, Some(4));
-        assert!(matches!(finish(worker.submit(task(vec![3], 5)).unwrap()), Err(ModelError::Compute(_))));
-        let (text, summary) = finish(worker.submit(task(vec![5], 2)).unwrap()).unwrap();
-        assert_eq!((text.as_str(), summary.cached_tokens), ("gh", 0));
-    }
-
-    #[test]
-    fn a_full_queue_says_so() {
-        let (worker, _) = worker(20, None);
-        let mut streams = Vec::new();
-        let refused = (0..QUEUE + 5).find_map(|_| match worker.submit(task(vec![0], 100)) {
-            Ok(stream) => {
-                streams.push(stream);
-                None
-            }
-            Err(error) => Some(error),
-        });
-        assert!(matches!(refused, Some(ModelError::Busy { waiting: QUEUE })), "{refused:?}");
-    }
-
-    #[test]
-    fn answers_are_written_together_and_a_long_prompt_keeps_none_waiting() {
-        let options = EngineOptions { threads: 1, kv_bytes: 1 << 24, sequences: 4 };
-        let (worker, seen) = worker_with(&options, 3, None);
-        let mut first = worker.submit(task(vec![0], 200)).unwrap();
-        assert!(matches!(first.next(), Some(Ok(Event::Text(_)))));
-        let long = worker.submit(task(vec![5; 3000], 3)).unwrap();
-        let short = worker.submit(task(vec![3], 6)).unwrap();
-        let (long, short) = (finish(long).unwrap(), finish(short).unwrap());
-        assert_eq!((long.0.as_str(), short.0.as_str()), ("ghi", "efgiab".replace('i', "hi").get(..6).unwrap()));
-        finish(first).unwrap();
-        let passes = seen.passes.lock().unwrap();
-        assert!(passes.iter().any(|pass| pass.len() == 3), "the three never met in one pass");
-        // While somebody writes, every pass takes a token of his along.
-        assert!(passes.iter().skip_while(|pass| **pass != [1]).all(|pass| pass.contains(&1)));
-    }
-
-    #[test]
-    fn guesses_save_passes_and_change_nothing() {
-        for sampling in [Sampling::Greedy, Sampling::Random { temperature: 0.7, top_p: 0.95, top_k: 0, seed: 3 }] {
-            let write = |speculate| {
-                let (worker, _) = worker(0, None);
-                let task = Task { sampling, speculate, ..task((0..9).chain(0..4).collect(), 60) };
-                finish(worker.submit(task).unwrap()).unwrap()
-            };
-            let ((plain, slow), (text, quick)) = (write(false), write(true));
-            assert_eq!(text, plain);
-            assert_eq!((slow.passes, slow.drafted_tokens, slow.completion_tokens), (59, 0, 60));
-            assert!(quick.passes < slow.passes && quick.accepted_tokens > 0, "{quick:?}");
-            assert_eq!(quick.completion_tokens, 60);
-            if sampling == Sampling::Greedy {
-                assert!(quick.passes < 15, "{quick:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn beginnings_are_shared_within_a_scope_only() {
-        let (worker, _) = worker(0, None);
-        let prompt: Vec<u32> = (0..300).map(|i| i * i % 9).collect();
-        let ask = |scope: Option<&str>| {
-            let task = Task { scope: scope.map(str::to_owned), ..task(prompt.clone(), 2) };
-            finish(worker.submit(task).unwrap()).unwrap().1.cached_tokens
-        };
-        assert_eq!(ask(Some("ana")), 0);
-        assert_eq!(ask(Some("luis")), 0);
-        assert_eq!(ask(None), 0);
-        assert_eq!(ask(None), 0);
-        assert_eq!(ask(Some("ana")), 299);
-    }
-
-    #[test]
-    fn who_finds_no_memory_waits_until_others_have_ended() {
-        let page = KvShape { layers: 1, heads: 1, length: 32, precision: Precision::F16 }.page_bytes();
-        let options = EngineOptions { threads: 1, kv_bytes: 4 * page, sequences: 8 };
-        let (worker, seen) = worker_with(&options, 1, None);
-        assert_eq!(worker.positions(), 4 * PAGE);
-        let streams: Vec<_> = (0..6).map(|first| worker.submit(task(vec![first; 20], 40)).unwrap()).collect();
-        for stream in streams {
-            assert_eq!(finish(stream).unwrap().1.completion_tokens, 40);
-        }
-        // Each needs two pages of four.
-        assert!(seen.passes.lock().unwrap().iter().all(|pass| pass.len() <= 2));
-        // One that needs all of them, although a page of the beginning that it shares cannot be taken over whole.
-        assert_eq!(finish(worker.submit(task(vec![1; 100], 28)).unwrap()).unwrap().1.completion_tokens, 28);
-        assert_eq!(finish(worker.submit(task(vec![1; 100], 28)).unwrap()).unwrap().1.completion_tokens, 28);
-    }
-
-    #[test]
-    fn one_that_fails_takes_nobody_with_it() {
-        let options = EngineOptions { threads: 1, kv_bytes: 1 << 24, sequences: 4 };
-        let (worker, _) = worker_with(&options, 2, Some(7));
-        let good = worker.submit(task(vec![0], 6)).unwrap();
-        let bad = worker.submit(task(vec![2], 60)).unwrap();
-        assert_eq!(finish(good).unwrap().0, "bcdefg");
-        assert!(matches!(finish(bad), Err(ModelError::Compute(_))));
-    }
+    shares.into_iter().enumerate().filter(|(_, share)| *share > 0).collect()
 }
+
+#[cfg(test)]
+mod tests;
