@@ -98,9 +98,10 @@ impl Team {
         assert!((pieces as u64) < CLOSED, "{pieces} pieces are too many");
         let shared = &*self.shared;
         let job = (shared.turn.load(Ordering::Relaxed) >> 32).wrapping_add(1) & CLOSED;
-        // Closed first, so that nobody takes a piece before all of the job lies there.
+        // Closed first, so that nobody takes a piece before all of the job lies there; who sees the new count of pieces
+        // (`Release` here, `Acquire` in `claim`) sees the closed turn too and takes none by the turn of the last job.
         shared.turn.store(job << 32 | CLOSED, Ordering::SeqCst);
-        shared.pieces.store(pieces, Ordering::Relaxed);
+        shared.pieces.store(pieces, Ordering::Release);
         shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
         shared.call.store(call::<F> as *mut (), Ordering::Relaxed);
         shared.finished.store(0, Ordering::Relaxed);
@@ -173,7 +174,7 @@ impl Shared {
         let mut turn = self.turn.load(Ordering::Acquire);
         loop {
             let piece = turn & CLOSED;
-            if turn >> 32 != job || piece == CLOSED || piece >= self.pieces.load(Ordering::Relaxed) as u64 {
+            if turn >> 32 != job || piece == CLOSED || piece >= self.pieces.load(Ordering::Acquire) as u64 {
                 return None;
             }
             match self.turn.compare_exchange_weak(turn, turn + 1, Ordering::AcqRel, Ordering::Acquire) {

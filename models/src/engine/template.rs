@@ -11,6 +11,9 @@ use crate::{Message, ModelError, Role};
 /// Used where a file has no template: what most small chat models understand.
 const CHAT_ML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
+/// Where a folder of the hub has its template: in a file of its own since 2025, before in the tokenizer's configuration.
+pub const TEMPLATE_FILES: [&str; 3] = ["chat_template.jinja", "tokenizer_config.json", "chat_template.json"];
+
 const NAME: &str = "chat";
 
 /// A chat template, compiled once.
@@ -29,16 +32,16 @@ impl ChatTemplate {
         Self::compile(source.unwrap_or(CHAT_ML), (tokenizer.begin_text(), tokenizer.end_text()), now)
     }
 
-    /// The source of the template in a folder of the hub: in a file of its own since 2025, before in the tokenizer's
-    /// configuration, alone or by the name `default`.
+    /// The source of the template in a folder of the hub; in JSON it stands alone or by the name `default`.
     ///
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Invalid`] when a file cannot be read.
     pub fn of_hub(folder: &HubFolder) -> Result<Option<String>, ModelError> {
-        if let Some(source) = folder.text("chat_template.jinja")? {
+        let [alone, configurations @ ..] = TEMPLATE_FILES;
+        if let Some(source) = folder.text(alone)? {
             return Ok(Some(source));
         }
-        for file in ["tokenizer_config.json", "chat_template.json"] {
+        for file in configurations {
             let Some(config) = folder.json(file)? else { continue };
             let source = match config.get("chat_template") {
                 Some(serde_json::Value::String(source)) => Some(source.as_str()),
@@ -109,7 +112,7 @@ fn without_marks(source: &str) -> String {
     let mut output = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else { break };
+        let Some(length) = rest[start + 2..].find("%}").map(|at| at + 2) else { break };
         let (tag, after) = rest[start..].split_at(length + 2);
         output.push_str(&rest[..start]);
         match tag[2..length].trim_matches('-').trim() {
@@ -223,5 +226,6 @@ mod tests {
         let source = "a{%- generation -%} b {% endgeneration %}c{% if x %}generation{% endif %}{%";
         let expected = "a{%- if true -%} b {% endif %}c{% if x %}generation{% endif %}{%";
         assert_eq!(without_marks(source), expected);
+        assert_eq!(without_marks("a {%} b"), "a {%} b");
     }
 }

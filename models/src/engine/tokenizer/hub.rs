@@ -74,14 +74,14 @@ fn read(text: &str, config: &Json, ends: Vec<u32>, vocabulary: usize) -> Result<
 
     let of_bytes = json.get("decoder").is_some_and(|decoder| decoder.to_string().contains("\"ByteLevel\""));
     let added = tokenizer.get_added_tokens_decoder();
-    let count = tokenizer.get_vocab(true).into_values().max().map_or(0, |last| last as usize + 1);
+    let ids: HashMap<String, u32> = tokenizer.get_vocab(true);
+    let count = ids.values().max().map_or(0, |last| *last as usize + 1);
     if (vocabulary..count).any(|id| !added.contains_key(&(id as u32))) {
         return Err(format!("it has {count} tokens and its network {vocabulary}"));
     }
     // Added tokens that the network does not know stand for pictures and the like.
     let characters = ByteCharacters::new();
     let mut tokens: Vec<Token> = (0..count.min(vocabulary)).map(|_| Token::default()).collect();
-    let ids: HashMap<String, u32> = tokenizer.get_vocab(true);
     for (text, id) in ids {
         let Some(token) = tokens.get_mut(id as usize) else { continue };
         token.bytes = match added.get(&id) {
@@ -116,7 +116,7 @@ fn read(text: &str, config: &Json, ends: Vec<u32>, vocabulary: usize) -> Result<
     let add_end = bare.last() != whole.last();
     let end = if add_end { last } else { end };
     let model = Model::Hub(Box::new(HubTokenizer { tokenizer, of_bytes }));
-    Ok(Tokenizer { begin, end, add_begin, add_end, ..Tokenizer::of(model, tokens, specials, ends) })
+    Ok(Tokenizer { begin, end, add_begin, add_end, ..Tokenizer::of(model, tokens, specials, ends)? })
 }
 
 /// The tokens that end an answer: one, or a list.

@@ -5,16 +5,19 @@
 //! | `byte_level` | byte-level BPE (`gpt2` in GGUF): Llama 3, SmolLM, Qwen, … |
 //! | `sentence_piece` | SentencePiece by scores (`llama` in GGUF): Llama 2, TinyLlama, Mistral, Gemma, … |
 //! | `hub` | `tokenizer.json` of the Hugging Face hub |
+//! | `specials` | texts that are one token wherever they stand |
 
 mod byte_level;
 mod hub;
 mod sentence_piece;
+mod specials;
 
 use std::collections::HashSet;
 
 use self::byte_level::ByteLevel;
 use self::hub::HubTokenizer;
 use self::sentence_piece::SentencePiece;
+use self::specials::Specials;
 use super::gguf::Gguf;
 use super::hub::HubFolder;
 use crate::ModelError;
@@ -47,12 +50,9 @@ const STRIP_NOTHING: &[&str] = &["<unk>", "<s>", "<|endoftext|>"];
 pub struct Tokenizer {
     model: Model,
     tokens: Vec<Token>,
-    /// Texts that stand for one token wherever they occur in a prompt, longest first.
-    specials: Vec<(String, u32)>,
+    specials: Specials,
     /// Whether white space behind a special token goes with it.
     strips: bool,
-    /// Whether a byte begins one of them.
-    special_starts: [bool; 256],
     ends: HashSet<u32>,
     begin: Option<u32>,
     end: Option<u32>,
@@ -128,28 +128,14 @@ impl Tokenizer {
         let (begin, end) = (id("bos"), id("eos"));
         let add_begin = gguf.bool("tokenizer.ggml.add_bos_token").unwrap_or(default_begin);
         let add_end = gguf.bool("tokenizer.ggml.add_eos_token").unwrap_or(false);
-        Ok(Self { strips, begin, end, add_begin, add_end, ..Self::of(model, tokens, specials, ends) })
+        Ok(Self { strips, begin, end, add_begin, add_end, ..Self::of(model, tokens, specials, ends)? })
     }
 
     /// With texts that are special, and nothing put around a prompt.
-    fn of(model: Model, tokens: Vec<Token>, mut specials: Vec<(String, u32)>, ends: HashSet<u32>) -> Self {
-        specials.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
-        let mut special_starts = [false; 256];
-        for (special, _) in &specials {
-            special_starts[special.as_bytes()[0] as usize] = true;
-        }
-        Self {
-            model,
-            tokens,
-            specials,
-            strips: false,
-            special_starts,
-            ends,
-            begin: None,
-            end: None,
-            add_begin: false,
-            add_end: false,
-        }
+    fn of(model: Model, tokens: Vec<Token>, specials: Vec<(String, u32)>, ends: HashSet<u32>) -> Result<Self, String> {
+        let specials = Specials::new(specials)?;
+        let (begin, end, add_begin, add_end) = (None, None, false, false);
+        Ok(Self { model, tokens, specials, strips: false, ends, begin, end, add_begin, add_end })
     }
 
     /// Reads the tokenizer of a folder of the hub for a network that knows `vocabulary` tokens.
@@ -192,11 +178,11 @@ impl Tokenizer {
             model.encode(text, &mut tokens)?;
             return self.known(tokens);
         }
-        let mut rest = text;
+        let mut at = 0;
         let mut at_start = true;
-        while !rest.is_empty() {
-            let found = self.first_special(rest);
-            let plain = found.map_or(rest, |(start, _)| &rest[..start]);
+        while at < text.len() {
+            let found = self.specials.find(text, at);
+            let plain = &text[at..found.as_ref().map_or(text.len(), |found| found.start)];
             if !plain.is_empty() {
                 match &self.model {
                     Model::ByteLevel(model) => model.encode(plain, &mut tokens)?,
@@ -204,11 +190,11 @@ impl Tokenizer {
                     Model::Hub(_) => {}
                 }
             }
-            let Some((start, (special, id))) = found else { break };
-            tokens.push(*id);
-            rest = &rest[start + special.len()..];
-            if self.strips && !STRIP_NOTHING.contains(&special.as_str()) {
-                rest = rest.trim_start();
+            let Some(special) = found else { break };
+            tokens.push(special.id);
+            at = special.start + special.text.len();
+            if self.strips && !STRIP_NOTHING.contains(&special.text) {
+                at = text.len() - text[at..].trim_start().len();
             }
             at_start = true;
         }
@@ -234,34 +220,9 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    fn first_special(&self, text: &str) -> Option<(usize, &(String, u32))> {
-        for (start, byte) in text.bytes().enumerate() {
-            if !self.special_starts[byte as usize] {
-                continue;
-            }
-            let rest = &text.as_bytes()[start..];
-            if let Some(special) = self.specials.iter().find(|(special, _)| rest.starts_with(special.as_bytes())) {
-                return Some((start, special));
-            }
-        }
-        None
-    }
-
-    /// Breaks up what would be read as a special token, so that a document cannot end the turn it stands in: a space goes
-    /// after the first character of each.
+    /// A text in which nothing is read as a special token.
     pub fn disarm(&self, text: &str) -> String {
-        let mut output = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((start, (special, _))) = self.first_special(rest) {
-            let first = special.chars().next().map_or(0, char::len_utf8);
-            output.push_str(&rest[..start + first]);
-            if special.len() > first {
-                output.push(' ');
-            }
-            rest = &rest[start + first..];
-        }
-        output.push_str(rest);
-        output
+        self.specials.disarm(text)
     }
 
     /// What a token adds to an answer; nothing for control tokens.
@@ -301,6 +262,6 @@ impl Tokenizer {
     pub(super) fn of_texts(texts: &[&str]) -> Self {
         let token = |text: &&str| Token { text: (*text).to_owned(), bytes: text.as_bytes().to_vec() };
         let tokens = texts.iter().map(token).collect();
-        Self::of(Model::SentencePiece(SentencePiece::empty()), tokens, Vec::new(), HashSet::new())
+        Self::of(Model::SentencePiece(SentencePiece::empty()), tokens, Vec::new(), HashSet::new()).unwrap()
     }
 }
