@@ -1,8 +1,8 @@
 //! The server under many clients at once: `cargo bench --bench load [-- SECONDS [CLIENTS] [DATA_DIR]]` (120 seconds, 100 clients; a
 //! directory that has the sample intranet indexed saves the indexing, and is changed).
 //!
-//! Server and clients share the machine: the sample intranet over loopback, searches and questions in extract mode of three
-//! people with different rights, and uploads with their jobs. A client that is told to wait does so. Prints requests a
+//! Server and clients share the machine: the sample intranet over loopback, searches and questions of three people with
+//! different rights, with quoted and with written answers, and uploads with their jobs. A client that is told to wait does so. Prints requests a
 //! second, statuses, times and the server's resident memory; ends with an error after any failure of the server.
 
 #[path = "../tests/common/mod.rs"]

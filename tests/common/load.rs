@@ -1,4 +1,4 @@
-//! Many clients at once: searches, questions in extract mode and uploads, for as long as it is said.
+//! Many clients at once: searches, questions with quoted and with written answers, and uploads, for as long as it is said.
 //!
 //! `cargo bench --bench load` runs it for two minutes and prints figures; a test for some seconds.
 
@@ -160,7 +160,8 @@ impl Client {
             let (kind, outcome) = if self.number.is_multiple_of(UPLOADERS) {
                 ("upload", self.upload(turn))
             } else if turn % ASKS == ASKS - 1 {
-                ("ask", self.post("/api/v1/ask", &json!({ "question": question, "mode": "extract" })))
+                let (kind, mode) = if turn / ASKS % 2 == 0 { ("quote", "extract") } else { ("write", "generate") };
+                (kind, self.post("/api/v1/ask", &json!({ "question": question, "mode": mode })))
             } else {
                 ("search", self.post("/api/v1/search", &json!({ "question": question })))
             };

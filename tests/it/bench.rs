@@ -24,6 +24,8 @@ fn tokens_vectors_and_questions_a_second_are_measured() {
         &generator["prefill_tokens_per_s"],
         &generator["decode_tokens_per_s"],
         &generator["clients"]["tokens_per_s"],
+        &generator["second_turn"]["first_token_ms"],
+        &generator["second_turn"]["uncached_first_token_ms"],
         &measured["search"]["queries_per_s"],
     ];
     figures.into_iter().for_each(assert_spread);

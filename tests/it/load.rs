@@ -12,7 +12,7 @@ fn a_hundred_clients_at_once_are_served_or_told_to_wait() {
     assert_eq!(figures.undocumented, Vec::<String>::new());
     assert_eq!(figures.broken, Vec::<String>::new());
     assert_eq!(figures.count(|status| status >= 500), 0);
-    for kind in ["search", "ask", "upload"] {
+    for kind in ["search", "quote", "upload"] {
         assert!(!figures.kinds[kind].ms.is_empty(), "no {kind} went through");
     }
     serving.get_unknown("/healthz").expect(200);

@@ -1,6 +1,6 @@
-//! A generator's speed: loading, a prompt, writing after it, and many clients at once.
+//! A generator's speed: loading, a prompt, writing after it, the second turn of a conversation, and many clients at once.
 //!
-//! What is measured is plain work: every prompt begins differently, so that nothing cached helps.
+//! What is measured is plain work: every prompt begins differently, so that nothing cached helps but in the second turn.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use clap::builder::RangedU64ValueParser;
 use intramuros_models::engine::EngineOptions;
 use intramuros_models::weights::ModelFiles;
 use intramuros_models::{Event, GenerateRequest, Generator, ModelError, Summary, open_generator};
@@ -22,6 +23,9 @@ const WORDS: &str = "The committee reviews every request within five working day
 
 /// Prompt and answer of a client that is one of many, in tokens.
 const CLIENT_TOKENS: usize = 128;
+
+/// Answer and next question of a conversation, in tokens.
+const TURN_TOKENS: usize = 24;
 
 /// Of the prompt whose first token tells when a model is ready.
 const FIRST_PROMPT_TOKENS: usize = 8;
@@ -38,10 +42,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64)]
     completion_tokens: usize,
     /// Clients that ask at once; 0 or 1 for none
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(0..=1000))]
     clients: usize,
     /// Threads that the generator computes with [default: `models.threads` of the configuration]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1024))]
     threads: Option<usize>,
 }
 
@@ -63,6 +67,7 @@ pub fn measure(files: &ModelFiles, options: EngineOptions, args: &Args, rounds: 
     bench.write(args.prompt_tokens, 1)?;
 
     let (mut prefill, mut decode, mut together, mut gaps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut second, mut unknown) = (Vec::new(), Vec::new());
     let mut prompt_tokens = 0;
     for _ in 0..rounds {
         // The first token comes out of the prompt's own computation.
@@ -70,6 +75,9 @@ pub fn measure(files: &ModelFiles, options: EngineOptions, args: &Args, rounds: 
         prompt_tokens = done.prompt_tokens;
         prefill.push(rate(done.prompt_tokens - done.cached_tokens, done.prefill_ms));
         decode.push(rate(done.completion_tokens.saturating_sub(1), done.decode_ms));
+        let (second_ms, unknown_ms) = bench.second_turn(args.prompt_tokens)?;
+        second.push(second_ms);
+        unknown.push(unknown_ms);
         if args.clients > 1 {
             let (tokens_per_s, gap_ms) = bench.write_together(args.clients)?;
             together.push(tokens_per_s);
@@ -77,14 +85,18 @@ pub fn measure(files: &ModelFiles, options: EngineOptions, args: &Args, rounds: 
         }
     }
     let (prefill, decode) = (Spread::of(prefill), Spread::of(decode));
+    let (second, unknown) = (Spread::of(second), Spread::of(unknown));
     let mut figures = json!({
         "model": generator.identity(), "load_ms": load_ms, "first_token_ms": first_token_ms, "prompt_tokens": prompt_tokens,
         "completion_tokens": args.completion_tokens, "prefill_tokens_per_s": prefill, "decode_tokens_per_s": decode,
+        "second_turn": { "first_token_ms": second, "uncached_first_token_ms": unknown },
     });
     let mut rows = vec![
         Spread::of(vec![first_token_ms]).row("loading to the first token", "ms"),
         prefill.row(&format!("reading a prompt of {prompt_tokens} tokens"), "tokens/s"),
         decode.row(&format!("writing {} tokens after it", args.completion_tokens), "tokens/s"),
+        second.row("second turn of a conversation, to its first token", "ms"),
+        unknown.row("  the same where the first turn is not known", "ms"),
     ];
     if args.clients > 1 {
         let (together, gaps) = (Spread::of(together), Spread::of(gaps));
@@ -118,6 +130,22 @@ impl Bench<'_> {
 
     fn write(&self, prompt_tokens: usize, max_tokens: usize) -> Result<Summary, ModelError> {
         Ok(listen(self.generator, request(self.prompt(prompt_tokens), max_tokens))?.summary)
+    }
+
+    /// The time to the first token of the second turn of a conversation, whose first turn was just answered, and the same
+    /// for somebody with other rights, to whom the first turn is not known; in milliseconds.
+    fn second_turn(&self, prompt_tokens: usize) -> Result<(f64, f64), ModelError> {
+        let scope = |who: &str| Some(format!("{who} {}", self.prompts.get()));
+        let (ana, luis) = (scope("ana"), scope("luis"));
+        let ask = |prompt: &str, scope: &Option<String>| {
+            let request = request(prompt.to_owned(), TURN_TOKENS);
+            listen(self.generator, GenerateRequest { scope: scope.clone(), ..request })
+        };
+        let first = self.prompt(prompt_tokens.saturating_sub(2 * TURN_TOKENS));
+        let answer = ask(&first, &ana)?.text;
+        let next = words_of(TURN_TOKENS, "", &|text| self.generator.count_tokens(text));
+        let second = format!("{first}{answer}{next}");
+        Ok((ask(&second, &ana)?.summary.prefill_ms, ask(&second, &luis)?.summary.prefill_ms))
     }
 
     /// Many clients ask at the same moment. Tokens per second while all of them are being written for, and the longest
