@@ -85,26 +85,23 @@ const SPANISH_FORM: &str = "Respondes a partir de documentos de la empresa. Los 
 /// Tokens of a schema or expression that the model is shown. It cannot leave a longer one either.
 const MAX_FORM_TOKENS: usize = 256;
 
-/// Tokens of passages that an answer is made from even on the slowest machine: about one passage.
-const FEWEST_PASSAGE_TOKENS: usize = 300;
-
-/// Puts as many passages as fit into a prompt, best first, whole ones only; neighbours are joined.
+/// Puts as many passages as fit into a prompt, best first, whole ones only; neighbours are joined. Whatever the machine's
+/// speed, the best one goes in: without it there is no answer.
 pub fn build(generator: &dyn Generator, material: &Material<'_>, budget: Budget) -> Result<Prompt, AnswerError> {
     let words = Words::of(generator, material);
     let bare = words.render(generator, "")?;
     let bare_tokens = generator.count_tokens(&bare);
     let overhead = bare_tokens + budget.answer_tokens;
-    let mut room = generator.context_length().saturating_sub(overhead).min(budget.passage_tokens);
-    if let Some(limit) = budget.prompt_tokens {
-        room = room.min(limit.saturating_sub(bare_tokens).max(FEWEST_PASSAGE_TOKENS));
-    }
+    let room = generator.context_length().saturating_sub(overhead).min(budget.passage_tokens);
+    let in_time = budget.prompt_tokens.map_or(room, |limit| room.min(limit.saturating_sub(bare_tokens)));
 
+    let mut used = 0;
     let mut chosen = Vec::new();
     let mut left_out = Vec::new();
     for found in material.found {
         let tokens = generator.count_tokens(&passage(chosen.len() + 1, &found.chunk));
-        if tokens <= room {
-            room -= tokens;
+        if used + tokens <= if chosen.is_empty() { room } else { in_time } {
+            used += tokens;
             chosen.push(found.chunk.clone());
         } else {
             left_out.push(LeftOut {
@@ -121,8 +118,8 @@ pub fn build(generator: &dyn Generator, material: &Material<'_>, budget: Budget)
     for (before, position) in join::gaps(&chosen) {
         let Some(chunk) = (material.chunk_at)(before, position).map_err(RetrieveError::from)? else { continue };
         let tokens = generator.count_tokens(&passage(chosen.len() + 1, &chunk));
-        if chunk.section == before.section && tokens <= room {
-            room -= tokens;
+        if chunk.section == before.section && used + tokens <= in_time {
+            used += tokens;
             between.push(chunk);
         }
     }
@@ -189,4 +186,97 @@ fn passage(number: usize, chunk: &StoredChunk) -> String {
         heading.push_str(part);
     }
     format!("[{number}] {heading}\n{}\n\n", chunk.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use intramuros_ingest::access::Acl;
+    use intramuros_ingest::document::{ContentHash, DocumentId};
+    use intramuros_models::{GenerateRequest, TokenStream};
+
+    use super::*;
+
+    /// Counts words.
+    struct Counting;
+
+    const CONTEXT: usize = 200;
+
+    impl Generator for Counting {
+        fn identity(&self) -> &str {
+            "words"
+        }
+
+        fn context_length(&self) -> usize {
+            CONTEXT
+        }
+
+        fn prefill_rate(&self) -> Option<f32> {
+            None
+        }
+
+        fn count_tokens(&self, text: &str) -> usize {
+            text.split_whitespace().count()
+        }
+
+        fn render(&self, messages: &[Message]) -> Result<String, ModelError> {
+            Ok(messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n"))
+        }
+
+        fn generate(&self, _: GenerateRequest) -> Result<TokenStream, ModelError> {
+            Err(ModelError::Compute("nothing is written here".into()))
+        }
+    }
+
+    fn found(path: &str, words: usize) -> Found {
+        let text = vec!["word"; words].join(" ");
+        let chunk = StoredChunk {
+            document_id: DocumentId::new("test", path),
+            position: 0,
+            source: "test".into(),
+            title: path.into(),
+            uri: String::new(),
+            section: Vec::new(),
+            page: None,
+            start: 0,
+            end: text.len(),
+            language: None,
+            acl: Acl::nobody(),
+            embedding_hash: ContentHash::of(b""),
+            text,
+        };
+        Found { score: 1.0, cosine: None, coverage: 0.0, chunk }
+    }
+
+    /// Titles of the passages taken and left out.
+    fn built(found: &[Found], prompt_tokens: Option<usize>) -> (Vec<String>, Vec<String>) {
+        let material = Material {
+            question: "?",
+            form: None,
+            language: None,
+            found,
+            chunk_at: &|_, _| Ok(None),
+            text_of: &|_, _| None,
+        };
+        let budget = Budget { passage_tokens: 1000, prompt_tokens, answer_tokens: 50 };
+        let prompt = build(&Counting, &material, budget).unwrap();
+        assert!(Counting.count_tokens(&prompt.text) + 50 <= CONTEXT);
+        (
+            prompt.passages.into_iter().map(|chunk| chunk.title).collect(),
+            prompt.left_out.into_iter().map(|left| left.title).collect(),
+        )
+    }
+
+    #[test]
+    fn the_machines_speed_never_leaves_out_the_best_passage() {
+        let all = [found("a", 40), found("b", 20), found("c", 10)];
+        let titles = |list: &[&str]| list.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>();
+        assert_eq!(built(&all, None), (titles(&["a", "b", "c"]), titles(&[])));
+        for tokens in [0, 1, 60] {
+            assert_eq!(built(&all, Some(tokens)), (titles(&["a"]), titles(&["b", "c"])), "{tokens}");
+        }
+        // The context does.
+        let large = [found("large", 300), found("b", 20)];
+        assert_eq!(built(&large, Some(1)), (titles(&["b"]), titles(&["large"])));
+        assert_eq!(built(&large[..1], Some(1)), (titles(&[]), titles(&["large"])));
+    }
 }
