@@ -150,31 +150,29 @@ impl Claim {
     }
 
     /// The best support in a chunk, else the reason that came closest.
-    pub fn support(&self, chunk: &StoredChunk) -> Result<Support, Unsupported> {
-        self.support_near(chunk, "")
+    pub fn support(&self, passage: &Passage<'_>) -> Result<Support, Unsupported> {
+        self.support_near(passage, &HashSet::new())
     }
 
-    /// The same; of places that support it alike, the one that shares most words with `asked`.
-    pub fn support_near(&self, chunk: &StoredChunk, asked: &str) -> Result<Support, Unsupported> {
-        let passage = Passage::read(chunk);
-        let asked = terms(asked, passage.language);
+    /// The same; of places that support it alike, the one that shares most words with what was asked for.
+    pub fn support_near(&self, passage: &Passage<'_>, asked: &HashSet<u32>) -> Result<Support, Unsupported> {
         let whole = Part::read(&self.sentence, passage.language);
         let mut best: Result<Support, Unsupported> = Err(Unsupported::Words);
         for (at, piece) in passage.pieces.iter().enumerate() {
-            let shared = || passage.shared(at, &asked);
-            let outcome = fits(&whole, &passage, at)
-                .and_then(|overlap| self.quoting(chunk, piece.span.shown(), overlap))
+            let shared = || passage.shared(at, asked);
+            let outcome = fits(&whole, passage, at)
+                .and_then(|overlap| self.quoting(passage.chunk, piece.span.shown(), overlap))
                 .map(|support| Support { shared: shared(), ..support });
             best = better(best, outcome);
         }
         match best {
-            Err(reason) => self.support_of_clauses(chunk, &passage).ok_or(reason),
+            Err(reason) => self.support_of_clauses(passage).ok_or(reason),
             best => best,
         }
     }
 
     /// Neighbouring sentences that support the clauses one by one.
-    fn support_of_clauses(&self, chunk: &StoredChunk, passage: &Passage) -> Option<Support> {
+    fn support_of_clauses(&self, passage: &Passage<'_>) -> Option<Support> {
         let clauses = clauses(&self.sentence, passage.language);
         if clauses.len() < 2 {
             return None;
@@ -197,7 +195,7 @@ impl Claim {
                 let Some(overlaps) = overlaps else { continue };
                 let range = passage.pieces[first].span.range.start..passage.pieces[first + size - 1].span.range.end;
                 let overlap = overlaps.iter().sum::<f32>() / overlaps.len() as f32;
-                if let Ok(support) = self.quoting(chunk, range, overlap) {
+                if let Ok(support) = self.quoting(passage.chunk, range, overlap) {
                     return Some(support);
                 }
             }
@@ -218,7 +216,7 @@ impl Claim {
     }
 }
 
-fn fits(part: &Part, passage: &Passage, at: usize) -> Result<f32, Unsupported> {
+fn fits(part: &Part, passage: &Passage<'_>, at: usize) -> Result<f32, Unsupported> {
     let support = passage.said(at, &part.said);
     let context = &passage.context;
     let facts = &part.said.facts;
@@ -242,14 +240,9 @@ fn fits(part: &Part, passage: &Passage, at: usize) -> Result<f32, Unsupported> {
     if !names_stand || !part.beginning.iter().all(lent_or_held) {
         return Err(Unsupported::Name);
     }
-    if !facts.numbers.is_subset(&support.facts.numbers) {
+    let numbers_stand = facts.numbers.is_subset(&support.facts.numbers);
+    if !numbers_stand || !facts.same_dates(&support.facts) || !facts.same_units(&support.facts) {
         return Err(Unsupported::Number);
-    }
-    for measure in &facts.measures {
-        let measured = support.facts.measures.iter().any(|(number, _)| *number == measure.0);
-        if measured && !support.facts.measures.contains(measure) {
-            return Err(Unsupported::Number);
-        }
     }
     Ok(overlap)
 }
@@ -361,7 +354,7 @@ mod tests {
 
     fn verdict(sentence: &str) -> Result<String, Unsupported> {
         let chunk = chunk("Annual leave", LEAVE);
-        Claim::new(sentence).support(&chunk).map(|support| chunk.text[support.range].to_owned())
+        Claim::new(sentence).support(&Passage::read(&chunk)).map(|support| chunk.text[support.range].to_owned())
     }
 
     #[test]
@@ -380,6 +373,16 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_one_and_not_put_together_from_two() {
+        let text = "The lease begins on 1 March 2024 and ends on 31 December 2027.";
+        let check = |sentence| check(Language::English, "", text, sentence);
+        assert!(check("The lease ends on 31 December 2027.").is_ok());
+        assert!(check("The lease ends on 31/12/2027.").is_ok(), "the same date in figures");
+        assert_eq!(check("The lease begins on 1 March 2027."), Err(Unsupported::Number));
+        assert_eq!(check("The lease ends on 1 December 2027."), Err(Unsupported::Number));
+    }
+
+    #[test]
     fn talk_of_the_task_and_bare_numbers_state_nothing() {
         for text in ["The answer is: 2.", "The passage is: 1.", "1.2.", "Respuesta:"] {
             assert!(Claim::new(text).is_empty(), "{text}");
@@ -394,7 +397,7 @@ mod tests {
         let mut chunk =
             chunk("Vacaciones", "La plantilla tiene 23 días laborables de vacaciones. El año pasado se pagó el 5 %.");
         chunk.language = Some(Language::Spanish);
-        let check = |text: &str| Claim::new(text).support(&chunk).map(|_| ());
+        let check = |text: &str| Claim::new(text).support(&Passage::read(&chunk)).map(|_| ());
         assert_eq!(check("La plantilla tiene 23 días de vacaciones."), Ok(()));
         assert_eq!(check("La plantilla tiene 25 días de vacaciones."), Err(Unsupported::Number));
         assert_eq!(check("La plantilla no tiene 23 días de vacaciones."), Err(Unsupported::Negation));
@@ -402,7 +405,7 @@ mod tests {
 
     fn check(language: Language, section: &str, text: &str, sentence: &str) -> Result<String, Unsupported> {
         let chunk = StoredChunk { language: Some(language), ..chunk(section, text) };
-        Claim::new(sentence).support(&chunk).map(|support| chunk.text[support.range].to_owned())
+        Claim::new(sentence).support(&Passage::read(&chunk)).map(|support| chunk.text[support.range].to_owned())
     }
 
     const LIMITS: &str = "City | Hotel limit per night | Dinner\nMadrid | 120 euros | 30 euros\n\

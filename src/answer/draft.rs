@@ -5,6 +5,7 @@ use std::ops::Range;
 use intramuros_ingest::document::Language;
 use intramuros_models::Embedder;
 
+use super::passage::Passage;
 use super::result::{Answer, Provenance, Removed, Timings, Usage};
 use super::{AnswerError, AnswerEvent, AnswerMode, Citation, PageAt, Unsupported, check, cite, facts, quotes};
 use crate::retrieve::{Found, Retrieved};
@@ -35,6 +36,7 @@ impl<'a> Draft<'a> {
             unsupported: Vec::new(),
             supported: Vec::new(),
             cut_off: false,
+            no_room: false,
             left_out: Vec::new(),
             model: None,
             usage: Usage::default(),
@@ -63,12 +65,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Keeps a sentence of the model if a passage supports it, with marks for the passage that does.
-    pub fn take_sentence(&mut self, sentence: &str, passages: &[StoredChunk]) {
+    pub fn take_sentence(&mut self, sentence: &str, passages: &[Passage<'_>]) {
         let (text, cited) = without_marks(sentence);
         // The mark of a list item counts nothing, and its list loses items to the check.
         let text = facts::without_list_mark(&text).to_owned();
         let claim = check::Claim::new(&text);
-        if claim.is_empty() || passages.iter().any(|passage| claim.is_heading_of(passage)) {
+        if claim.is_empty() || passages.iter().any(|passage| claim.is_heading_of(passage.chunk)) {
             return;
         }
         if self.claims.iter().any(|earlier| claim.repeats(earlier)) {
@@ -78,12 +80,12 @@ impl<'a> Draft<'a> {
         }
         // The passages the model names come first; a wrong or missing number is mended when another one supports it.
         let named = cited.iter().filter_map(|&n| passages.get(n.checked_sub(1)?));
-        let others = passages.iter().enumerate().filter(|(i, _)| !cited.contains(&(i + 1))).map(|(_, chunk)| chunk);
+        let others = passages.iter().enumerate().filter(|(i, _)| !cited.contains(&(i + 1))).map(|(_, passage)| passage);
         let mut nearest = Unsupported::Words;
-        for chunk in named.chain(others) {
-            match claim.support(chunk) {
+        for passage in named.chain(others) {
+            match claim.support(passage) {
                 Ok(support) => {
-                    let n = self.cite(chunk, support.range);
+                    let n = self.cite(passage.chunk, support.range);
                     self.say(&format!("{text} [{n}]"));
                     self.claims.push(claim);
                     return;
@@ -92,7 +94,7 @@ impl<'a> Draft<'a> {
             }
         }
         self.claims.push(claim);
-        self.answer.unsupported.push(Removed { sentence: text, reason: nearest, path: None });
+        self.answer.unsupported.push(Removed { sentence: text, reason: nearest, path: None, kept: false });
     }
 
     pub fn quote(&mut self, question: &str, found: &[Found], embedder: &dyn Embedder) -> Result<(), AnswerError> {
@@ -114,14 +116,14 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    pub fn say_quote(&mut self, chunk: &StoredChunk, range: Range<usize>) {
+    fn say_quote(&mut self, chunk: &StoredChunk, range: Range<usize>) {
         let n = self.cite(chunk, range);
         let text = format!("«{}» [{n}]", self.answer.citations[n - 1].quote);
         self.say(&text);
     }
 
     /// Whether a citation holds this place.
-    pub fn is_cited(&self, chunk: &StoredChunk, range: &Range<usize>) -> bool {
+    fn is_cited(&self, chunk: &StoredChunk, range: &Range<usize>) -> bool {
         let start = chunk.start + chunk.text[..range.start].chars().count();
         let end = start + chunk.text[range.clone()].chars().count();
         let holds =

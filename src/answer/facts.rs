@@ -5,13 +5,19 @@ use std::collections::BTreeSet;
 use intramuros_ingest::document::Language;
 use unicode_normalization::UnicodeNormalization;
 
+use super::dates::{self, Date};
 use super::number_words;
 
 /// What a sentence states that a passage must hold to the letter, and the words that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Numbers in one spelling: digits with `.` before decimals, whether written in digits or out; months and weekdays.
+    /// Numbers in one spelling: digits with `.` before decimals, whether written in digits or out, `-` in front where it
+    /// stands there; those of dates, and weekdays.
     pub numbers: BTreeSet<String>,
+    /// Those that are no part of a date.
+    pub amounts: BTreeSet<String>,
+    /// Dates, each as far as it is said.
+    pub dates: BTreeSet<Date>,
     /// Numbers with the unit that follows them.
     pub measures: BTreeSet<(String, &'static str)>,
     /// Names and codes, folded: capitalised words inside a sentence, words with digits in them, acronyms, e-mail addresses.
@@ -74,6 +80,9 @@ const UNITS: &[(&str, &[&str])] = &[
     ("percent", &["percent", "%"]),
 ];
 
+/// What stands before the unit of something else: «rent per month» is money.
+const PER: &[&str] = &["per", "por", "al", "a", "cada"];
+
 /// A unit stands at most so many words after its number: «23 working days».
 const UNIT_DISTANCE: usize = 2;
 
@@ -94,34 +103,6 @@ const WEEKDAYS: &[(&str, u8)] = &[
     ("domingo", 7),
 ];
 
-/// Months, English ones first; they count among the numbers, so that «3 de mayo» is not taken for «3 de junio».
-const MONTHS: &[(&str, u8)] = &[
-    ("january", 1),
-    ("february", 2),
-    ("march", 3),
-    ("april", 4),
-    ("may", 5),
-    ("june", 6),
-    ("july", 7),
-    ("august", 8),
-    ("september", 9),
-    ("october", 10),
-    ("november", 11),
-    ("december", 12),
-    ("enero", 1),
-    ("febrero", 2),
-    ("marzo", 3),
-    ("abril", 4),
-    ("mayo", 5),
-    ("junio", 6),
-    ("julio", 7),
-    ("agosto", 8),
-    ("septiembre", 9),
-    ("octubre", 10),
-    ("noviembre", 11),
-    ("diciembre", 12),
-];
-
 /// A word of a sentence.
 struct Word<'a> {
     /// Without the marks around it.
@@ -133,6 +114,43 @@ struct Word<'a> {
     closed: bool,
     /// Signs glued to it.
     signs: Vec<char>,
+    /// Whether a minus stands right before it.
+    negative: bool,
+}
+
+impl Facts {
+    fn add_amount(&mut self, number: String) {
+        self.amounts.insert(number.clone());
+        self.numbers.insert(number);
+    }
+
+    fn add_date(&mut self, date: Date) {
+        self.numbers.extend(date.numbers());
+        self.dates.insert(date);
+    }
+
+    /// Adds what another stretch of the same text states; its words and what it denies aside.
+    pub fn add(&mut self, other: &Self) {
+        self.numbers.extend(other.numbers.iter().cloned());
+        self.amounts.extend(other.amounts.iter().cloned());
+        self.dates.extend(&other.dates);
+        self.measures.extend(other.measures.iter().cloned());
+        self.reach.extend(&other.reach);
+        self.negations += other.negations;
+    }
+
+    /// Whether the numbers that both measure have the same unit in both.
+    pub fn same_units(&self, support: &Self) -> bool {
+        self.measures.iter().all(|measure| {
+            let measured = support.measures.iter().any(|(number, _)| *number == measure.0);
+            !measured || support.measures.contains(measure)
+        })
+    }
+
+    /// Whether each date stands there whole, in one place.
+    pub fn same_dates(&self, support: &Self) -> bool {
+        self.dates.iter().all(|date| support.dates.iter().any(|other| other.covers(date)))
+    }
 }
 
 /// Reads the facts of one sentence in the language it is taken for.
@@ -153,11 +171,14 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
         if let Some(reach) = reach_of(&folded[at..]) {
             facts.reach.insert(reach);
         }
-        if let Some(date) = date_of(word) {
-            facts.numbers.insert(date);
+        if let Some((date, taken)) = date_at(&words[at..]) {
+            next = at + taken;
+            facts.add_date(date);
+        } else if let Some(weekday) = weekday_of(word) {
+            facts.numbers.insert(weekday);
         } else if let Some((value, taken)) = number_words::parse(&folded[at..group], language) {
             next = at + taken;
-            facts.numbers.insert(value.to_string());
+            facts.add_amount(value.to_string());
             number = Some((value.to_string(), next));
         } else if word.core.contains(|c: char| c.is_ascii_digit()) {
             let factor =
@@ -210,6 +231,8 @@ fn split(sentence: &str) -> Vec<Word<'_>> {
             }
             continue;
         }
+        let before = word.find(char::is_alphanumeric).map_or("", |at| &word[..at]);
+        let negative = before.trim_end_matches(['€', '£', '$']).ends_with(['-', '−', '–']);
         // «30-day» and «two-week» are a number and a word, «SF-86» is one code.
         let parts: Vec<&str> = core.split('-').collect();
         let counted = parts.len() > 1
@@ -220,7 +243,14 @@ fn split(sentence: &str) -> Vec<Word<'_>> {
         let count = parts.len();
         for (i, part) in parts.into_iter().enumerate() {
             let last = i + 1 == count;
-            words.push(Word { core: part, folded: fold(part), at_start, closed: closed && last, signs: Vec::new() });
+            words.push(Word {
+                core: part,
+                folded: fold(part),
+                at_start,
+                closed: closed && last,
+                signs: Vec::new(),
+                negative: negative && i == 0,
+            });
             at_start = false;
         }
         if let Some(last) = words.last_mut() {
@@ -259,13 +289,15 @@ fn reach_of(words: &[&str]) -> Option<&'static str> {
     (!(*word == "every" && often)).then_some(*reach)
 }
 
-fn date_of(word: &Word<'_>) -> Option<String> {
-    // «may» and «march» are verbs as well: English months are written with a capital, Spanish ones need none.
-    let capital = word.core.starts_with(char::is_uppercase);
-    let month = MONTHS.iter().position(|(name, _)| *name == word.folded).filter(|&at| capital || at >= 12);
-    if let Some(at) = month {
-        return Some(format!("month {}", MONTHS[at].1));
-    }
+/// The date that words begin with. It ends with its sentence, and no sign of money belongs to it.
+fn date_at(words: &[Word<'_>]) -> Option<(Date, usize)> {
+    let ends = |(i, word): (usize, &Word<'_>)| !word.signs.is_empty() || (i > 0 && word.at_start);
+    let length = words.iter().enumerate().position(ends).unwrap_or(words.len());
+    let cores: Vec<&str> = words[..length].iter().take(dates::MOST_WORDS).map(|word| word.core).collect();
+    dates::parse(&cores)
+}
+
+fn weekday_of(word: &Word<'_>) -> Option<String> {
     let is_day = |name: &&(&str, u8)| word.folded == name.0 || word.folded.strip_suffix('s') == Some(name.0);
     WEEKDAYS.iter().find(is_day).map(|(_, day)| format!("weekday {day}"))
 }
@@ -276,6 +308,16 @@ fn is_percent(words: &[&str]) -> bool {
 
 fn unit_of(folded: &str) -> Option<&'static str> {
     UNITS.iter().find(|(_, forms)| forms.contains(&folded)).map(|(unit, _)| *unit)
+}
+
+/// The unit that a name such as «notice days» gives its number: its last word, a plural, or what stands before «per».
+pub fn unit_of_name(name: &str) -> Option<&'static str> {
+    let words: Vec<String> = folded_words(name).collect();
+    let is_per = |at: Option<usize>| at.and_then(|at| words.get(at)).is_some_and(|word| PER.contains(&word.as_str()));
+    (0..words.len()).rev().find_map(|at| {
+        let counts = at + 1 == words.len() || words[at].ends_with('s') || is_per(Some(at + 1));
+        unit_of(&words[at]).filter(|_| counts && !is_per(at.checked_sub(1)))
+    })
 }
 
 /// Gives the last number its unit, the first one that follows it.
@@ -299,31 +341,35 @@ fn add_digits(facts: &mut Facts, word: &Word<'_>, factor: Option<u64>) -> Option
             facts.names.insert(word.folded.clone());
             return None;
         }
-        let number = canonical_number(&digits);
-        facts.numbers.insert(number.clone());
+        let number = signed(canonical_number(&digits), word.negative);
+        facts.add_amount(number.clone());
         if let Some(unit) = unit_of(&fold(unit)) {
             facts.measures.insert((number.clone(), unit));
         }
         return Some(number);
     }
-    let mut last = None;
-    for part in core.split(['/', '-', '–']) {
+    let mut numbers: Vec<String> = Vec::new();
+    for (i, part) in core.split(['/', '-', '–']).enumerate() {
         let number = clock_or_number(part);
         if !number.is_empty() {
-            last = Some(number.clone());
-            facts.numbers.insert(number);
+            numbers.push(signed(number, word.negative && i == 0));
         }
     }
     // «5 mil» and «1.5 million» are one number.
-    if let (Some(number), Some(factor)) = (&last, factor)
-        && let Ok(value) = number.parse::<f64>()
+    if let (Some(last), Some(factor)) = (numbers.last_mut(), factor)
+        && let Ok(value) = last.parse::<f64>()
     {
-        facts.numbers.remove(number);
-        let whole = format!("{}", value * factor as f64);
-        facts.numbers.insert(whole.clone());
-        last = Some(whole);
+        *last = format!("{}", value * factor as f64);
+    }
+    let last = numbers.last().cloned();
+    for number in numbers {
+        facts.add_amount(number);
     }
     last
+}
+
+fn signed(number: String, negative: bool) -> String {
+    if negative { format!("-{number}") } else { number }
 }
 
 fn without_possessive(folded: &str) -> &str {
@@ -359,8 +405,8 @@ fn canonical_number(text: &str) -> String {
             let tail = text.len() - at - 1;
             let separator = &text[at..=at];
             let alone = text.matches(['.', ',']).count() == 1;
-            // Three digits behind a single separator, or the same separator twice, group thousands.
-            let groups = tail == 3 || (!alone && text[..at].contains(separator));
+            // Three digits behind a single separator, or the same separator twice, group thousands; no group begins with 0.
+            let groups = (tail == 3 && !(alone && &text[..at] == "0")) || (!alone && text[..at].contains(separator));
             if groups { None } else { Some(at) }
         }
         None => None,
@@ -406,6 +452,49 @@ mod tests {
         assert_eq!(numbers("el 3 de mayo"), ["3", "month 5"]);
         assert_eq!(numbers("from 08:30 to 15:00, 8:30–9:15"), ["15", "8:30", "9:15"]);
         assert_eq!(numbers("dura 90min"), ["90"]);
+        for text in ["es del 0,125 %", "it is 0.125 %"] {
+            assert_eq!(numbers(text), ["0.125"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_minus_belongs_to_its_number() {
+        for text in ["falls to -5 degrees", "a result of −5 %", "baja a –5", "(-£5)", "it is £-5"] {
+            assert_eq!(numbers(text), ["-5"], "{text}");
+        }
+        assert_eq!(numbers("from 2020-2025"), ["2020", "2025"]);
+        assert_eq!(numbers("- 5 days"), ["5"]);
+    }
+
+    #[test]
+    fn dates_are_whole_and_their_numbers_no_amounts() {
+        let read = facts("From 12/03/2027 to 31 March 2028, 5 days in May.", None);
+        let dates: Vec<_> = read.dates.iter().map(|date| (date.year, date.month, date.day)).collect();
+        assert_eq!(dates, [(None, 5, None), (Some(2027), 3, Some(12)), (Some(2028), 3, Some(31))]);
+        assert_eq!(read.amounts.into_iter().collect::<Vec<_>>(), ["5"]);
+        assert_eq!(numbers("31/03/2027"), numbers("el 31 de marzo de 2027"));
+        assert_eq!(facts("On 31 March. 2027 people came.", None).amounts.len(), 1);
+        assert_eq!(facts("en marzo 2000 €", None).amounts.len(), 1);
+    }
+
+    #[test]
+    fn a_name_gives_its_number_a_unit() {
+        for (name, unit) in [
+            ("notice days", Some("day")),
+            ("dias de preaviso", Some("day")),
+            ("min days", Some("day")),
+            ("rent pounds per month", Some("pound")),
+            ("importe eur al mes", Some("euro")),
+            ("rent per month", None),
+            ("price per day", None),
+            ("salary per year", None),
+            ("coste por hora", None),
+            ("renta al mes", None),
+            ("day rate", None),
+            ("min age", None),
+        ] {
+            assert_eq!(unit_of_name(name), unit, "{name}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The model cannot leave the form, and neither does the check: a value that no passage supports becomes `null` or goes away
 //! where the form allows it, and is reported in either case. Where nothing holds there is no answer.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use intramuros_ingest::document::{ContentHash, Language};
 use intramuros_models::{CompiledGrammar, Grammar};
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::check::Support;
-use super::json::{self, Leaf, Value};
-use super::values::{self, Verdict};
+use super::json::{self, Leaf, Member, Value};
+use super::passage::Passage;
+use super::values::{Judge, Prescribed, Verdict};
 use super::{Draft, Removed};
-use crate::store::StoredChunk;
 
 /// A value of an answer in a given form, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -43,23 +43,25 @@ pub struct Asked<'a> {
     /// The form.
     pub form: &'a CompiledGrammar,
     /// What the model read.
-    pub passages: &'a [StoredChunk],
+    pub passages: &'a [Passage<'a>],
 }
 
 impl Draft<'_> {
     /// Takes a whole answer in its form: cites what holds, takes out what does not where the form allows it.
     pub(super) fn take_form(&mut self, written: &str, asked: &Asked<'_>) {
-        let Some(checked) = check(written, asked) else {
+        let Some(checked) = check(written, asked, &mut || self.is_heard()) else {
             self.refuse(Refusal::Unsupported);
             return;
         };
+        let is_refused = checked.states_nothing();
         self.answer.unsupported = checked.unsupported;
-        if checked.supported.is_empty() && self.answer.unsupported.iter().any(|removed| removed.reason.is_wrong()) {
+        if is_refused {
+            self.answer.unsupported.iter_mut().for_each(|removed| removed.kept = false);
             self.refuse(Refusal::Unsupported);
             return;
         }
         for (path, passage, support) in checked.supported {
-            let n = self.cite(&asked.passages[passage], support.range);
+            let n = self.cite(asked.passages[passage].chunk, support.range);
             self.answer.supported.push(Supported { path, n });
         }
         self.say(&checked.text);
@@ -83,10 +85,18 @@ impl Draft<'_> {
             (Refusal::CutOff(tokens), true) => {
                 format!("La respuesta no llegó a su fin en {tokens} tokens: permite más o pide menos.")
             }
+            (Refusal::NoRoom, false) => {
+                "The passages that were found have no room beside this form: ask with a shorter schema or question.".to_owned()
+            }
+            (Refusal::NoRoom, true) => {
+                "Los pasajes encontrados no caben junto a esta forma: pregunta con un esquema o una pregunta más cortos."
+                    .to_owned()
+            }
         };
         match refusal {
             Refusal::Unsupported => self.answer.abstained = true,
             Refusal::CutOff(_) => self.answer.cut_off = true,
+            Refusal::NoRoom => self.answer.no_room = true,
         }
         self.say_refusal(&text);
     }
@@ -98,6 +108,8 @@ pub enum Refusal {
     Unsupported,
     /// It was not whole when so many tokens were written.
     CutOff(usize),
+    /// No passage fits into the prompt beside the form.
+    NoRoom,
 }
 
 /// An answer after the check.
@@ -108,104 +120,112 @@ struct Checked {
     unsupported: Vec<Removed>,
 }
 
-/// Holds each value against the passages; `None` when the text cannot be read.
-fn check(written: &str, asked: &Asked<'_>) -> Option<Checked> {
-    let grammar = asked.form.grammar();
-    let leaves = match grammar {
-        Grammar::JsonSchema(_) | Grammar::JsonObject => json::leaves(written)?,
-        Grammar::Regex(_) => vec![Leaf {
-            path: String::new(),
-            value: Value::Text(written.to_owned()),
-            range: 0..written.len(),
-            whole: 0..written.len(),
-            is_item: false,
-        }],
-    };
-    let labels = labels(grammar);
-    let verdicts: Vec<Verdict> = leaves
-        .iter()
-        .map(|leaf| {
-            let name = values::name_of(&leaf.path);
-            values::judge(&leaf.value, &name, asked.question, &labels, asked.passages)
-        })
-        .collect();
+impl Checked {
+    /// Whether it is no answer: nothing in it holds, and it is not for want of something to look for.
+    fn states_nothing(&self) -> bool {
+        let is_wrong = |removed: &Removed| removed.reason.is_wrong();
+        self.supported.is_empty() && (self.unsupported.is_empty() || self.unsupported.iter().any(is_wrong))
+    }
+}
 
-    let mut text = written.to_owned();
-    let mut gone = HashSet::new();
+/// Holds each value, and each name that the form does not prescribe, against the passages; `None` when the text cannot be
+/// read or nobody listens any more.
+fn check(written: &str, asked: &Asked<'_>, is_heard: &mut dyn FnMut() -> bool) -> Option<Checked> {
+    let grammar = asked.form.grammar();
+    let is_json = !matches!(grammar, Grammar::Regex(_));
+    let prescribed = Prescribed::by(grammar);
+    let judge = Judge { question: asked.question, prescribed: &prescribed, passages: asked.passages };
+    let (named, mut unsupported) =
+        if is_json { check_names(written, asked.form, &judge, is_heard)? } else { (written.to_owned(), Vec::new()) };
+    let leaves = if is_json {
+        json::leaves(&named)?
+    } else {
+        let whole = 0..named.len();
+        let value = Value::Text(named.clone());
+        vec![Leaf { path: String::new(), value, range: whole.clone(), whole, is_item: false }]
+    };
+    let mut verdicts = Vec::with_capacity(leaves.len());
+    for leaf in &leaves {
+        if !is_heard() {
+            return None;
+        }
+        verdicts.push(judge.value(&leaf.value, &leaf.path));
+    }
+
+    let mut text = named.clone();
+    // The places of values that were taken out, and whether nothing stands there instead.
+    let mut taken = HashMap::new();
     // From the end, so that the places of those before stay where they are.
     for (index, leaf) in leaves.iter().enumerate().rev() {
         if let Verdict::Fails(reason) = &verdicts[index]
             && reason.is_wrong()
-            && !matches!(grammar, Grammar::Regex(_))
+            && is_json
             && let Some((changed, is_gone)) = taken_out(&text, leaf, asked.form)
         {
             text = changed;
-            if is_gone {
-                gone.insert(index);
-            }
+            taken.insert(index, is_gone);
         }
     }
     // Items behind one that went away have moved up.
-    let places: Vec<String> = match grammar {
-        Grammar::Regex(_) => vec![String::new()],
-        _ => json::leaves(&text)?.into_iter().map(|leaf| leaf.path).collect(),
-    };
+    let places: Vec<String> =
+        if is_json { json::leaves(&text)?.into_iter().map(|leaf| leaf.path).collect() } else { vec![String::new()] };
     let mut places = places.into_iter();
-    let mut checked = Checked { text, supported: Vec::new(), unsupported: Vec::new() };
+    let mut supported = Vec::new();
     for (index, (leaf, verdict)) in leaves.into_iter().zip(verdicts).enumerate() {
-        let path = if gone.contains(&index) { leaf.path } else { places.next()? };
+        let path = if taken.get(&index) == Some(&true) { leaf.path } else { places.next()? };
         match verdict {
             Verdict::Nothing => {}
-            Verdict::Stands(passage, support) => checked.supported.push((path, passage, support)),
+            Verdict::Stands(passage, support) => supported.push((path, passage, support)),
             Verdict::Fails(reason) => {
                 let sentence = match leaf.value {
                     Value::Text(text) => text,
                     Value::Number(number) => number,
-                    Value::Flag | Value::Null => written[leaf.range].to_owned(),
+                    Value::Flag | Value::Null => named[leaf.range].to_owned(),
                 };
-                checked.unsupported.push(Removed { sentence, reason, path: Some(path) });
+                let kept = !taken.contains_key(&index);
+                unsupported.push(Removed { sentence, reason, path: Some(path), kept });
             }
         }
     }
-    Some(checked)
+    Some(Checked { text, supported, unsupported })
+}
+
+/// The text without the members whose names no passage supports, where the form allows it, and those names.
+fn check_names(
+    written: &str,
+    form: &CompiledGrammar,
+    judge: &Judge<'_>,
+    is_heard: &mut dyn FnMut() -> bool,
+) -> Option<(String, Vec<Removed>)> {
+    let mut text = written.to_owned();
+    let mut unsupported = Vec::new();
+    let mut members = json::members(&text)?;
+    let mut at = 0;
+    while let Some(Member { path, name, whole }) = members.get(at).cloned() {
+        if !is_heard() {
+            return None;
+        }
+        at += 1;
+        let Some(reason) = judge.name(&name) else { continue };
+        let without = Some(json::without(&text, &whole)).filter(|changed| form.matches(changed));
+        unsupported.push(Removed { sentence: name, reason, path: Some(path), kept: without.is_none() });
+        if let Some(without) = without {
+            // The members within it are gone as well.
+            text = without;
+            members = json::members(&text)?;
+            at -= 1;
+        }
+    }
+    Some((text, unsupported))
 }
 
 /// The text without a value, in the gentlest way that the form allows, and whether the value is gone: `null` for a member,
 /// else no such member; for an item the other way round.
 fn taken_out(text: &str, leaf: &Leaf, form: &CompiledGrammar) -> Option<(String, bool)> {
     let null = (json::with_null(text, leaf), false);
-    let without = (json::without(text, leaf), true);
+    let without = (json::without(text, &leaf.whole), true);
     let ways = if leaf.is_item { [without, null] } else { [null, without] };
     ways.into_iter().find(|(changed, _)| form.matches(changed))
-}
-
-/// The texts that a schema itself prescribes, as the words of a choice.
-fn labels(grammar: &Grammar) -> HashSet<String> {
-    let mut labels = HashSet::new();
-    if let Grammar::JsonSchema(schema) = grammar {
-        collect_labels(schema, &mut labels);
-    }
-    labels
-}
-
-fn collect_labels(schema: &serde_json::Value, labels: &mut HashSet<String>) {
-    match schema {
-        serde_json::Value::Object(members) => {
-            for (name, value) in members {
-                match (name.as_str(), value) {
-                    ("const", serde_json::Value::String(text)) => {
-                        labels.insert(text.clone());
-                    }
-                    ("enum", serde_json::Value::Array(texts)) => {
-                        labels.extend(texts.iter().filter_map(|text| text.as_str().map(str::to_owned)));
-                    }
-                    (_, value) => collect_labels(value, labels),
-                }
-            }
-        }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_labels(item, labels)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]
@@ -216,11 +236,16 @@ mod tests {
 
     use super::*;
     use crate::answer::Unsupported;
+    use crate::store::StoredChunk;
 
     const LEASE: &str =
         "The lease ends on 31 March 2027. The tenant, Torrubia Ltd, pays £1,200 a month. Keys are with Ana Torres.";
 
     fn checked(schema: serde_json::Value, written: &str) -> Checked {
+        checked_by(Grammar::JsonSchema(schema), written)
+    }
+
+    fn checked_by(grammar: Grammar, written: &str) -> Checked {
         let passage = StoredChunk {
             document_id: DocumentId::new("test", "a"),
             position: 0,
@@ -236,10 +261,11 @@ mod tests {
             embedding_hash: ContentHash::of(b""),
             text: LEASE.into(),
         };
-        let form = CompiledGrammar::new(Grammar::JsonSchema(schema)).unwrap();
+        let form = CompiledGrammar::new(grammar).unwrap();
         assert!(form.matches(written), "the test's own text is not valid: {written}");
         let question = "What are the terms of the lease and who is the tenant?";
-        let checked = check(written, &Asked { question, form: &form, passages: &[passage] }).unwrap();
+        let passages = [Passage::read(&passage)];
+        let checked = check(written, &Asked { question, form: &form, passages: &passages }, &mut || true).unwrap();
         assert!(form.matches(&checked.text), "edited into invalidity: {}", checked.text);
         checked
     }
@@ -281,6 +307,43 @@ mod tests {
         assert_eq!(supported(&made), ["/people/0", "/people/1"]);
         let told: Vec<(&str, &str)> = unsupported(&made).iter().map(|(path, value, _)| (*path, *value)).collect();
         assert_eq!(told, [("/people/0", "Luis Pardo"), ("/people/2", "Eva Gil"), ("/floor", "7"), ("/rent", "1300")]);
+        let kept: Vec<bool> = made.unsupported.iter().map(|removed| removed.kept).collect();
+        assert_eq!(kept, [false, false, false, true], "an item, an item, an optional member, a required one");
+    }
+
+    #[test]
+    fn members_with_names_of_the_model_are_taken_out_with_all_that_is_in_them() {
+        let written =
+            r#"{"tenant":"Torrubia Ltd","The rent is £1,300":{"The lease is void":"Ana Torres"},"rent":1200}"#;
+        let made = checked_by(Grammar::JsonObject, written);
+        assert_eq!(made.text, r#"{"tenant":"Torrubia Ltd","rent":1200}"#);
+        assert_eq!(supported(&made), ["/tenant", "/rent"]);
+        let told: Vec<(&str, &str)> = unsupported(&made).iter().map(|(path, value, _)| (*path, *value)).collect();
+        assert_eq!(told, [("/The rent is £1,300", "The rent is £1,300")]);
+        let schema = json!({ "type": "object", "properties": { "The landlord owes money": { "type": "string" } } });
+        assert!(checked(schema, r#"{"The landlord owes money":""}"#).unsupported.is_empty(), "the words of who asks");
+        let schema = json!({ "type": "object", "additionalProperties": { "type": "string" }, "minProperties": 1 });
+        let made = checked(schema, r#"{"The lease is void":"Ana Torres"}"#);
+        assert!(made.unsupported[0].kept && made.unsupported[0].sentence == "The lease is void");
+    }
+
+    #[test]
+    fn where_nothing_holds_there_is_no_answer() {
+        let text = json!({ "type": ["string", "null"] });
+        let schema = json!({ "type": "object", "properties": { "tenant": text, "signed": { "type": "boolean" } } });
+        for nothing in [r#"{"tenant":null}"#, "{}", r#"{"tenant":""}"#, r#"{"tenant":"Luis Pardo","signed":true}"#] {
+            assert!(checked(schema.clone(), nothing).states_nothing(), "{nothing}");
+        }
+        for something in [r#"{"tenant":"Torrubia Ltd"}"#, r#"{"signed":true}"#, r#"{"tenant":null,"signed":true}"#] {
+            assert!(!checked(schema.clone(), something).states_nothing(), "{something}");
+        }
+    }
+
+    #[test]
+    fn nobody_listening_ends_the_check() {
+        let form = CompiledGrammar::new(Grammar::JsonObject).unwrap();
+        let asked = Asked { question: "?", form: &form, passages: &[] };
+        assert!(check(r#"{"a":[1,2,3]}"#, &asked, &mut || false).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The values of a JSON text with the places where they stand, so that one can be changed and the rest stays byte for byte.
+//! The values and members of a JSON text with the places where they stand, so that one can be changed and the rest stays byte for byte.
 
 use std::ops::Range;
 
@@ -20,6 +20,17 @@ pub struct Leaf {
     pub is_item: bool,
 }
 
+/// A member of an object, whatever its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Where its value is in the document, as a JSON pointer (RFC 6901).
+    pub path: String,
+    /// Without quotes and escapes.
+    pub name: String,
+    /// The bytes of name and value.
+    pub whole: Range<usize>,
+}
+
 /// What stands in a text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -35,15 +46,24 @@ pub enum Value {
 
 /// The values of a text in their order, or nothing when it is no JSON or too deep.
 pub fn leaves(text: &str) -> Option<Vec<Leaf>> {
-    let mut reader = Reader { text, at: 0, leaves: Vec::new() };
-    reader.value("", None, false, DEEPEST)?;
-    reader.blanks();
-    (reader.at == text.len()).then_some(reader.leaves)
+    Some(read(text)?.leaves)
 }
 
-/// A text without one of its values, the comma beside it included.
-pub fn without(text: &str, leaf: &Leaf) -> String {
-    let Range { mut start, mut end } = leaf.whole;
+/// The members of all its objects, each before those within it.
+pub fn members(text: &str) -> Option<Vec<Member>> {
+    Some(read(text)?.members)
+}
+
+fn read(text: &str) -> Option<Reader<'_>> {
+    let mut reader = Reader { text, at: 0, leaves: Vec::new(), members: Vec::new() };
+    reader.value("", None, false, DEEPEST)?;
+    reader.blanks();
+    (reader.at == text.len()).then_some(reader)
+}
+
+/// A text without one of its members or items, the comma beside it included.
+pub fn without(text: &str, whole: &Range<usize>) -> String {
+    let Range { mut start, mut end } = *whole;
     if text[end..].starts_with(',') {
         end += 1;
     } else if text[..start].ends_with(',') {
@@ -61,6 +81,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     leaves: Vec<Leaf>,
+    members: Vec<Member>,
 }
 
 impl<'a> Reader<'a> {
@@ -109,8 +130,11 @@ impl<'a> Reader<'a> {
             if !self.takes(':') {
                 return None;
             }
-            let name = name.replace('~', "~0").replace('/', "~1");
-            self.value(&format!("{path}/{name}"), Some(start), false, deeper)?;
+            let path = format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
+            let index = self.members.len();
+            self.members.push(Member { path: path.clone(), name, whole: start..start });
+            self.value(&path, Some(start), false, deeper)?;
+            self.members[index].whole.end = self.at;
             if self.takes('}') {
                 return Some(());
             }
@@ -201,6 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn members_are_found_with_all_that_is_in_them() {
+        let members = members(TEXT).unwrap();
+        let told: Vec<(&str, &str)> =
+            members.iter().map(|member| (member.path.as_str(), member.name.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("/a~1b", "a/b"),
+                ("/a~1b/n", "n"),
+                ("/a~1b/on", "on"),
+                ("/list", "list"),
+                ("/none", "none"),
+                ("/last", "last")
+            ]
+        );
+        assert!(without(TEXT, &members[0].whole).starts_with(r#"{"list":["#));
+        assert!(without(TEXT, &members[3].whole).contains(r#"},"none":[]"#));
+    }
+
+    #[test]
     fn what_is_no_json_is_not_read() {
         for text in ["", "{", "[1", "{\"a\" 1}", "{\"a\":1,}", "[1 2]", "tru", "\"a", "1 2", "{a:1}", "01x"] {
             assert_eq!(leaves(text), None, "{text}");
@@ -213,16 +257,16 @@ mod tests {
         let cut = |path: &str| {
             let leaves = leaves(TEXT).unwrap();
             let leaf = leaves.iter().find(|leaf| leaf.path == path).unwrap();
-            for changed in [without(TEXT, leaf), with_null(TEXT, leaf)] {
+            for changed in [without(TEXT, &leaf.whole), with_null(TEXT, leaf)] {
                 assert!(serde_json::from_str::<serde_json::Value>(&changed).is_ok(), "{changed}");
             }
-            without(TEXT, leaf)
+            without(TEXT, &leaf.whole)
         };
         assert!(cut("/a~1b/n").starts_with(r#"{"a/b":{"on":true},"#));
         assert!(cut("/a~1b/on").starts_with(r#"{"a/b":{"n":-1.50},"#));
         assert!(cut("/list/2").contains(r#",null],"none""#));
         assert!(cut("/last").ends_with(r#""none":[]}"#));
         let alone = &leaves("[5]").unwrap()[0];
-        assert_eq!((without("[5]", alone), with_null("[5]", alone)), ("[]".into(), "[null]".into()));
+        assert_eq!((without("[5]", &alone.whole), with_null("[5]", alone)), ("[]".into(), "[null]".into()));
     }
 }

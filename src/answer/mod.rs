@@ -16,6 +16,7 @@ use intramuros_models::{CompiledGrammar, Event, Finish, GenerateRequest, Generat
 
 mod check;
 mod cite;
+mod dates;
 mod draft;
 mod facts;
 mod form;
@@ -33,6 +34,7 @@ pub use cite::Citation;
 use draft::Draft;
 pub use form::Supported;
 use form::{Asked, Refusal};
+use passage::Passage;
 pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};
 pub use result::{Answer, PassageHash, Provenance, Removed, Timings, Usage};
@@ -57,6 +59,13 @@ pub struct Ask {
     pub max_tokens: Option<usize>,
     /// What the answer must be; sentences if nothing is said. Only for the mode `generate`.
     pub form: Option<Arc<CompiledGrammar>>,
+}
+
+impl Ask {
+    /// A question to answer in sentences, greedily, as long as the configuration allows.
+    pub fn new(question: String, mode: AnswerMode) -> Self {
+        Self { question, mode, seed: None, max_tokens: None, form: None }
+    }
 }
 
 /// What a listener hears while an answer is made.
@@ -121,6 +130,11 @@ pub struct Answerer<'a> {
     pub text_of: &'a TextOf<'a>,
 }
 
+/// Refuses a form where there can be none.
+pub fn validate_form(is_given: bool, mode: AnswerMode) -> Result<(), AnswerError> {
+    if is_given && mode == AnswerMode::Extract { Err(AnswerError::FormOfQuotes) } else { Ok(()) }
+}
+
 /// Refuses what is no question.
 pub fn validate(question: &str, settings: &AnswerSettings) -> Result<(), AnswerError> {
     if question.trim().is_empty() {
@@ -145,9 +159,7 @@ impl Answerer<'_> {
     ) -> Result<Answer, AnswerError> {
         let started = Instant::now();
         validate(&ask.question, self.settings)?;
-        if ask.form.is_some() && ask.mode == AnswerMode::Extract {
-            return Err(AnswerError::FormOfQuotes);
-        }
+        validate_form(ask.form.is_some(), ask.mode)?;
         let retrieved = self.retriever.search(caller, &ask.question, self.retriever.settings.limit)?;
         let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
@@ -164,7 +176,10 @@ impl Answerer<'_> {
                         draft.answer.left_out = prompt.left_out;
                         match ask.form {
                             None => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
-                            Some(_) => draft.refuse(Refusal::Unsupported),
+                            Some(_) => {
+                                draft.answer.mode = AnswerMode::Generate;
+                                draft.refuse(Refusal::NoRoom);
+                            }
                         }
                     } else {
                         self.generate(generator, (prompt, caller.scope()), ask, &retrieved, &mut draft)?;
@@ -228,6 +243,7 @@ impl Answerer<'_> {
         draft.answer.provenance.passages = prompt.passages.iter().map(PassageHash::of).collect();
         draft.answer.provenance.seed = ask.seed;
         draft.answer.left_out = prompt.left_out;
+        let passages: Vec<Passage<'_>> = prompt.passages.iter().map(Passage::read).collect();
 
         let sampling = match ask.seed {
             None => Sampling::Greedy,
@@ -244,7 +260,7 @@ impl Answerer<'_> {
             let finish = write(generator, request, draft, &mut |_, text| written.push_str(text))?;
             match finish {
                 Some(Finish::Stop) => {
-                    let asked = Asked { question: &ask.question, form, passages: &prompt.passages };
+                    let asked = Asked { question: &ask.question, form, passages: &passages };
                     draft.take_form(&written, &asked);
                 }
                 Some(Finish::Length) => draft.refuse(Refusal::CutOff(max_tokens)),
@@ -257,14 +273,14 @@ impl Answerer<'_> {
             pending.push_str(text);
             let finished = finished_sentences(&pending);
             for range in finished.clone() {
-                draft.take_sentence(&pending[range], &prompt.passages);
+                draft.take_sentence(&pending[range], &passages);
             }
             if let Some(last) = finished.last() {
                 pending.drain(..last.end);
             }
         })?;
         for range in sentence::sentences(&pending) {
-            draft.take_sentence(&pending[range], &prompt.passages);
+            draft.take_sentence(&pending[range], &passages);
         }
         if draft.answer.answer.is_empty() && draft.listening {
             draft.answer.fell_back = true;

@@ -145,10 +145,7 @@ impl Said {
     }
 
     fn add(&mut self, other: &Self) {
-        self.facts.numbers.extend(other.facts.numbers.iter().cloned());
-        self.facts.measures.extend(other.facts.measures.iter().cloned());
-        self.facts.reach.extend(&other.facts.reach);
-        self.facts.negations += other.facts.negations;
+        self.facts.add(&other.facts);
         self.denied.extend(&other.denied);
         self.terms.extend(&other.terms);
         self.words.extend(other.words.iter().cloned());
@@ -170,7 +167,9 @@ pub struct Piece {
 }
 
 /// A chunk that was read.
-pub struct Passage {
+pub struct Passage<'a> {
+    /// The chunk.
+    pub chunk: &'a StoredChunk,
     /// Its sentences and rows.
     pub pieces: Vec<Piece>,
     /// Its title and headings.
@@ -179,9 +178,9 @@ pub struct Passage {
     pub language: Option<Language>,
 }
 
-impl Passage {
+impl<'a> Passage<'a> {
     /// Reads a chunk.
-    pub fn read(chunk: &StoredChunk) -> Self {
+    pub fn read(chunk: &'a StoredChunk) -> Self {
         let language = chunk.language;
         let read_cells = |range: &Range<usize>| -> Vec<Said> {
             cells(&chunk.text[range.clone()]).map(|cell| Said::read(cell, language)).collect()
@@ -197,7 +196,7 @@ impl Passage {
             pieces.push(Piece { span, said, cells: row_cells });
         }
         let context = Said::read(&format!("{}\n{}", chunk.title, chunk.section.join("\n")), language);
-        Self { pieces, context, language }
+        Self { chunk, pieces, context, language }
     }
 
     /// What a piece states of the matter a claim speaks of: all of a sentence; of a row, the cells that the claim touches

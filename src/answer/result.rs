@@ -11,14 +11,14 @@ use crate::store::StoredChunk;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// The text, each sentence followed by its citations `[n]`. In a given form, that alone; where there is no such answer,
-    /// a sentence that says so, and `abstained` or `cut_off` is true.
+    /// a sentence that says so, and `abstained`, `cut_off` or `no_room` is true.
     pub answer: String,
     /// Nothing in the caller's documents was near enough, or none of an answer in a given form stands in them.
     pub abstained: bool,
     /// What the text rests on.
     pub citations: Vec<Citation>,
-    /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values that no
-    /// passage supports: taken out where the form allows it, else still there.
+    /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values, and the names
+    /// of members that it does not prescribe, that no passage supports: taken out where the form allows it, else `kept`.
     pub unsupported: Vec<Removed>,
     /// Of an answer in a given form, the values that passages support.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -26,6 +26,9 @@ pub struct Answer {
     /// An answer in a given form was not whole when its tokens were used up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_off: bool,
+    /// No passage had room beside the form of the answer, so that none was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_room: bool,
     /// Passages that were found and had no room.
     pub left_out: Vec<LeftOut>,
     /// The generator; `null` where none was used.
@@ -53,20 +56,25 @@ impl Answer {
 
     /// Whether the text says why there is no answer in the form asked for.
     pub fn is_refusal(&self) -> bool {
-        self.is_formed() && (self.abstained || self.cut_off)
+        self.is_formed() && (self.abstained || self.cut_off || self.no_room)
     }
 }
 
-/// A sentence, or a value of an answer in a given form, that no passage supports.
+/// A sentence that no passage supports; of an answer in a given form a value, or the name of a member that the form does
+/// not prescribe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Removed {
     /// As the model wrote it.
     pub sentence: String,
     /// What did not hold.
     pub reason: Unsupported,
-    /// Of a value, where it is in the answer: a JSON pointer. Of one that is gone, where the model had put it.
+    /// Of a value or a name, a JSON pointer: where it is in the answer, or where `null` stands in its place; of one that is
+    /// gone altogether, where the model had put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Whether it is still in the answer, because the form leaves no way to take it out or nothing in it can be checked.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 /// Tokens of a generation.
