@@ -36,7 +36,8 @@ pub struct Retriever<'a> {
 /// A chunk that was found, with what speaks for it.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Fused score in 0..1, comparable within one search only; after a reranker its probability that the chunk answers.
+    /// Fused score in 0..1, comparable within one search only; after a reranker its probability that the chunk answers, and
+    /// for those that it did not read the fused score below the least of those.
     pub score: f32,
     /// Cosine between question and chunk, where the dense branch returned it.
     pub cosine: Option<f32>,
@@ -86,9 +87,10 @@ impl Retriever<'_> {
             None => without_duplicates(fused, limit),
             Some(reranker) => {
                 let best = without_duplicates(fused, limit.max(self.settings.rerank_candidates));
-                rerank(reranker, question, best, limit)?
+                rerank(reranker, question, best, self.settings.rerank_candidates)?
             }
         };
+        found.truncate(limit);
         // Reading a passage's words takes longer than finding it: only for those that are returned.
         for found in &mut found {
             found.coverage = coverage(&query.sparse, &found.chunk);
@@ -113,13 +115,14 @@ fn fuse(branches: Branches, dense_weight: f32) -> Vec<Found> {
     found
 }
 
-/// Puts passages in the order that a reranker gives them and keeps the first.
+/// Puts the first `most` passages in the order that a reranker gives them; the others stay below in theirs.
 fn rerank(
     reranker: &dyn Reranker,
     question: &str,
     mut found: Vec<Found>,
-    limit: usize,
+    most: usize,
 ) -> Result<Vec<Found>, ModelError> {
+    let others = found.split_off(most.min(found.len()));
     // Headings say what a passage is about, as they do to the embedder.
     let texts: Vec<String> = found.iter().map(|found| with_headings(&found.chunk)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -128,7 +131,8 @@ fn rerank(
     }
     // Stable, so that ties keep the order of the fused score.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found.truncate(limit);
+    let least = found.last().map_or(1.0, |found| found.score);
+    found.extend(others.into_iter().map(|other| Found { score: least * other.score, ..other }));
     Ok(found)
 }
 
@@ -276,10 +280,13 @@ mod tests {
     fn a_reranker_puts_passages_in_its_order() {
         let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
         let found = vec![found("a", "short"), found("b", "the longest of them"), found("c", "longer one")];
+        let order = |found: &[Found]| found.iter().map(|found| found.chunk.title.clone()).collect::<Vec<_>>();
+        let ranked = rerank(&Lengths, "?", found.clone(), 10).unwrap();
+        assert_eq!(order(&ranked), ["b", "c", "a"]);
+        assert!(ranked[0].score > 0.99 && ranked[1].score < 0.99 && ranked[1].score > 0.4);
         let ranked = rerank(&Lengths, "?", found, 2).unwrap();
-        let order: Vec<&str> = ranked.iter().map(|found| found.chunk.title.as_str()).collect();
-        assert_eq!(order, ["b", "c"]);
-        assert!(ranked[0].score > 0.99 && ranked[1].score < 0.99 && ranked[1].score > 0.5);
+        assert_eq!(order(&ranked), ["b", "a", "c"], "the third is not read, however well it would do");
+        assert!(ranked.is_sorted_by(|a, b| a.score > b.score));
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub struct SearchResponse {
 pub struct Hit {
     /// 1-based.
     pub rank: usize,
-    /// Fused score in 0..1, comparable within one search only.
+    /// Comparable within one search only: the fused score of words and meaning, in 0..1; where the profile has a reranker,
+    /// its probability that the passage answers, and less than the least of these for passages that it did not read.
     pub score: f32,
     /// Cosine with the question, where the dense branch found it.
     pub cosine: Option<f32>,
