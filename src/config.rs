@@ -366,6 +366,7 @@ impl Config {
             return fail("server.listen", "must be an address with a port, such as 127.0.0.1:8080 or [::1]:8080");
         }
         for (field, value, range) in [
+            ("models.threads", self.models.threads as u64, 0..=1024),
             ("ingest.workers", self.ingest.workers as u64, 0..=256),
             ("ingest.timeout_s", self.ingest.timeout_s, 1..=86_400),
             ("ingest.memory_mib", self.ingest.memory_mib, 64..=1 << 20),
@@ -496,6 +497,8 @@ mod tests {
         assert!(secret.contains("line 2") && !secret.contains("hidden"), "{secret}");
         let single = error("", &[("INTRAMUROS_RETRIEVE_LIMIT", "1")]);
         assert!(single.contains("INTRAMUROS_RETRIEVE_LIMIT") && single.contains("two underscores"), "{single}");
+        let threads = error("[models]\nthreads = 1000000\n", &[]);
+        assert!(threads.contains("models.threads") && threads.contains("between 0 and 1024"), "{threads}");
         let endless = error("[answer]\nmin_relevance = nan\n", &[]);
         assert!(endless.contains("answer.min_relevance"), "{endless}");
         assert!(load("", &[("INTRAMUROS_LOG", "info")]).is_ok());
