@@ -189,6 +189,9 @@ impl From<ModelError> for ApiError {
             ModelError::NotInstalled { .. } => {
                 Self::Unavailable { message: "a model is not installed on the server", cause: error.into() }
             }
+            ModelError::TooLarge { .. } | ModelError::KvTooSmall { .. } => {
+                Self::Unavailable { message: "a model does not fit into the server's memory", cause: error.into() }
+            }
             other => Self::Internal(other.into()),
         }
     }
@@ -237,5 +240,19 @@ impl From<IndexError> for ApiError {
             IndexError::State(error) => error.into(),
             other => Self::Internal(other.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_without_the_memory_it_needs_is_unavailable() {
+        let error = ModelError::KvTooSmall { bytes: 1, needed: 2 };
+        let cause = error.to_string();
+        let told = ApiError::from(error);
+        assert_eq!((told.status(), told.code()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+        assert!(told.to_string().contains("memory") && told.cause().unwrap().to_string() == cause, "{told}");
     }
 }
