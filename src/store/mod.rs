@@ -150,7 +150,7 @@ pub struct Point {
 pub enum StoreError {
     /// The collection was made with another embedder.
     #[error(
-        "the index was made by embedder `{index}` and the configuration names `{configured}`: set `models.embedder` or `models.precision` back, or index again into an empty data directory or collection"
+        "the index was made by embedder `{index}` and the configuration names `{configured}`: set `models.embedder` or `models.precision` back, or make the index anew with `intramuros store rebuild`"
     )]
     OtherEmbedder {
         /// In the index.
