@@ -11,7 +11,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use intramuros_models::CompiledGrammar;
+use intramuros_models::{CompiledGrammar, Grammar};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,7 +24,7 @@ use super::format::ResponseFormat;
 use super::limits::send_within;
 use super::metrics::Ended;
 use super::{Admitted, CancelOnDrop, Shared, conversations, links};
-use crate::answer::{self, Answer, AnswerError, AnswerEvent, AnswerMode, Ask};
+use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::error::ApiError;
@@ -105,9 +105,9 @@ pub async fn ask(
     let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let stream = request.stream || accepted.is_some_and(|accept| accept.starts_with("text/event-stream"));
     let mode = request.mode.unwrap_or(settings.answer.mode);
-    let work = Work::begin(&server, &identity, id).await?;
-    let (work, form) = work.form(request.response_format, mode).await?;
-    let ask = Ask { question: request.question, mode, seed: request.seed, max_tokens: None, form };
+    let grammar = grammar(request.response_format, mode)?;
+    let (work, form) = Work::begin(&server, &identity, id).await?.form(grammar).await?;
+    let ask = Ask { seed: request.seed, form, ..Ask::new(request.question, mode) };
     let asked = Asked { ask, thread };
     if stream {
         return Ok(work.events(asked, own_events));
@@ -139,6 +139,13 @@ async fn thread(server: &Shared, identity: &Identity, request: &AskRequest) -> R
     }
 }
 
+/// What the answer is asked to be. Whoever asks for what cannot be does not wait for a place first.
+pub fn grammar(format: Option<ResponseFormat>, mode: AnswerMode) -> Result<Option<Grammar>, ApiError> {
+    let grammar = format.and_then(ResponseFormat::grammar);
+    answer::validate_form(grammar.is_some(), mode)?;
+    Ok(grammar)
+}
+
 /// What is asked, and where it is kept.
 pub struct Asked {
     /// The question.
@@ -161,15 +168,8 @@ impl Work {
     }
 
     /// Compiles the form that an answer is to have, which may take a while.
-    pub async fn form(
-        self,
-        format: Option<ResponseFormat>,
-        mode: AnswerMode,
-    ) -> Result<(Self, Option<Arc<CompiledGrammar>>), ApiError> {
-        let Some(grammar) = format.and_then(ResponseFormat::grammar) else { return Ok((self, None)) };
-        if mode == AnswerMode::Extract {
-            return Err(AnswerError::FormOfQuotes.into());
-        }
+    pub async fn form(self, grammar: Option<Grammar>) -> Result<(Self, Option<Arc<CompiledGrammar>>), ApiError> {
+        let Some(grammar) = grammar else { return Ok((self, None)) };
         let threads = self.server.threads.clone();
         // The place in the queue goes along, so that nobody compiles more at a time by leaving early.
         let made = threads.spawn(move || Ok((self, Some(Arc::new(CompiledGrammar::new(grammar)?)))));

@@ -5,40 +5,29 @@
 //! leniently, as clients send much that has no meaning here (`temperature`, say); what would change the meaning of an answer
 //! and is not done is refused by name.
 
-use std::sync::atomic::Ordering;
-
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use intramuros_models::weights;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::ask::{Asked, Heard, StreamEvent, Work};
+use super::Shared;
+use super::ask::{self, Asked, Heard, StreamEvent, Work};
 use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use super::format::ResponseFormat;
-use super::{Cancelled, Shared};
 use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation, Removed, Supported};
-use crate::app::{App, embedder_entry, generator_entry};
 use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::state::now_ms;
 
-/// Answers written by the generator, each sentence checked.
-const WRITTEN: &str = "intramuros";
-/// Exact quotes only.
-const QUOTES: &str = "intramuros-extract";
-const UNKNOWN_MODEL: ApiError = ApiError::NotFound("model (`GET /v1/models` lists them)");
-/// Texts of one request for embeddings.
-const MAX_INPUTS: usize = 256;
-/// Texts that are embedded before it is looked whether the client is still there.
-const INPUTS_AT_ONCE: usize = 16;
+pub mod embeddings;
+pub mod models;
+
+use models::{QUOTES, UNKNOWN_MODEL, WRITTEN};
 
 /// A chat, in OpenAI's form.
 #[derive(Deserialize, ToSchema)]
@@ -178,8 +167,8 @@ pub struct ChatAnswer {
     role: &'static str,
     /// `null` where there is a refusal.
     content: Option<String>,
-    /// Why there is no answer in the `response_format` asked for: the documents you can read do not support one, or it was
-    /// not whole when its tokens were used up (then `finish_reason` is `length`).
+    /// Why there is no answer in the `response_format` asked for: the documents you can read do not support one, their
+    /// passages have no room beside it, or it was not whole when its tokens were used up (then `finish_reason` is `length`).
     refusal: Option<String>,
     #[serde(flatten)]
     rests: Rests,
@@ -194,8 +183,8 @@ pub struct Rests {
     abstained: bool,
     /// Of another form than `text`: the values that passages support, each with its citation.
     supported: Vec<Supported>,
-    /// Sentences that were taken out. Of another form: values that no passage supports; they are `null` or left out where the
-    /// schema allows it, else still there.
+    /// Sentences that were taken out. Of another form: values, and names of members that the schema does not have, that no
+    /// passage supports; they are `null` or left out where the schema allows it, else `kept`.
     unsupported: Vec<Removed>,
 }
 
@@ -252,15 +241,11 @@ pub async fn chat(
     answer::validate(&question, &server.app().config().answer)?;
     let chunk =
         Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
-    let work = Work::begin(&server, &identity, id).await?;
-    let (work, form) = work.form(request.response_format, mode).await?;
-    let ask = Ask {
-        question,
-        mode,
-        seed: request.seed.map(i64::cast_unsigned),
-        max_tokens: request.max_completion_tokens.or(request.max_tokens),
-        form,
-    };
+    let grammar = ask::grammar(request.response_format, mode)?;
+    let (work, form) = Work::begin(&server, &identity, id).await?.form(grammar).await?;
+    let seed = request.seed.map(i64::cast_unsigned);
+    let max_tokens = request.max_completion_tokens.or(request.max_tokens);
+    let ask = Ask { seed, max_tokens, form, ..Ask::new(question, mode) };
     let asked = Asked { ask, thread: None };
     if request.stream.unwrap_or(false) {
         let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
@@ -337,235 +322,6 @@ impl Chunk {
         });
         Event::default().data(chunk.to_string())
     }
-}
-
-/// Texts to embed, in OpenAI's form.
-#[derive(Deserialize, ToSchema)]
-pub struct EmbeddingRequest {
-    /// The embedder, as `/v1/models` lists it.
-    #[schema(example = "all-MiniLM-L6-v2")]
-    model: String,
-    /// A text or up to 256 of them, each no longer than the embedder's window.
-    input: Input,
-    /// `float` or `base64` (little-endian 32-bit floats).
-    #[serde(default)]
-    encoding_format: EncodingFormat,
-    /// Only the embedder's own number.
-    #[serde(default)]
-    dimensions: Option<usize>,
-    /// `passage` or `query`, for embedders that tell them apart; an addition to OpenAI's form.
-    #[serde(default)]
-    input_type: InputType,
-}
-
-/// One text or several.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Input {
-    /// One.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
-    /// Token ids, which another model's tokenizer made and which say nothing to this one: refused.
-    Tokens(Vec<TokenIds>),
-}
-
-/// Token ids of one text or of several.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only what they are is looked at")]
-pub enum TokenIds {
-    /// Of the one text.
-    Of(u64),
-    /// Of one of several.
-    List(Vec<u64>),
-}
-
-/// How a vector is written.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EncodingFormat {
-    /// A list of numbers.
-    #[default]
-    Float,
-    /// Little-endian 32-bit floats.
-    Base64,
-}
-
-/// What a text is.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum InputType {
-    /// Something to be found.
-    #[default]
-    Passage,
-    /// Something to find with.
-    Query,
-}
-
-/// Vectors, in OpenAI's form.
-#[derive(Serialize, ToSchema)]
-pub struct Embeddings {
-    object: &'static str,
-    data: Vec<Embedding>,
-    model: String,
-    usage: EmbeddingUsage,
-}
-
-/// One vector.
-#[derive(Serialize, ToSchema)]
-pub struct Embedding {
-    object: &'static str,
-    index: usize,
-    embedding: Vector,
-}
-
-/// A vector as asked for.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Vector {
-    /// Numbers.
-    Float(Vec<f32>),
-    /// Little-endian 32-bit floats.
-    Base64(String),
-}
-
-/// Tokens embedded.
-#[derive(Serialize, ToSchema)]
-pub struct EmbeddingUsage {
-    prompt_tokens: usize,
-    total_tokens: usize,
-}
-
-/// Embeds texts with the embedder of the index.
-#[utoipa::path(post, path = "/v1/embeddings", tag = "openai", request_body = EmbeddingRequest,
-    responses((status = 200, body = Embeddings), (status = 404, description = "there is no such model"),
-        (status = 504, description = "it took longer than the server allows")))]
-pub async fn embeddings(
-    State(server): State<Shared>,
-    identity: Identity,
-    Body(request): Body<EmbeddingRequest>,
-) -> Result<Json<Embeddings>, ApiError> {
-    if request.model != embedder_name(server.app())? {
-        return Err(UNKNOWN_MODEL);
-    }
-    let texts = match request.input {
-        Input::One(text) => vec![text],
-        Input::Many(texts) => texts,
-        Input::Tokens(ids) => {
-            return Err(ApiError::Invalid(format!(
-                "`input` is token ids ({} of them), which belong to another model's tokenizer: send texts (LangChain: \
-                 `check_embedding_ctx_length=False`)",
-                ids.len()
-            )));
-        }
-    };
-    if texts.is_empty() || texts.len() > MAX_INPUTS {
-        return Err(ApiError::Invalid(format!("`input` holds {} texts and must hold 1 to {MAX_INPUTS}", texts.len())));
-    }
-    let (dimensions, kind, format) = (request.dimensions, request.input_type, request.encoding_format);
-    let work = move |app: &App, _: &Identity, left: &Cancelled| embed(app, &texts, dimensions, kind, left);
-    let (vectors, tokens) = server.blocking(&server.embeddings, &identity, work).await?;
-    let written = |vector: Vec<f32>| match format {
-        EncodingFormat::Float => Vector::Float(vector),
-        EncodingFormat::Base64 => {
-            let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Vector::Base64(STANDARD.encode(bytes))
-        }
-    };
-    let embedding = |(index, vector)| Embedding { object: "embedding", index, embedding: written(vector) };
-    let data = vectors.into_iter().enumerate().map(embedding).collect();
-    let usage = EmbeddingUsage { prompt_tokens: tokens, total_tokens: tokens };
-    Ok(Json(Embeddings { object: "list", data, model: request.model, usage }))
-}
-
-fn embed(
-    app: &App,
-    texts: &[String],
-    dimensions: Option<usize>,
-    kind: InputType,
-    left: &Cancelled,
-) -> Result<(Vec<Vec<f32>>, usize), ApiError> {
-    let embedder = app.embedder()?;
-    if dimensions.is_some_and(|wanted| wanted != embedder.dimensions()) {
-        let own = embedder.dimensions();
-        return Err(ApiError::Invalid(format!("`dimensions` must be {own}, the embedder's own number, or left out")));
-    }
-    let mut tokens = 0;
-    for (i, text) in texts.iter().enumerate() {
-        let own = embedder.count_tokens(text);
-        if text.trim().is_empty() {
-            return Err(ApiError::Invalid(format!("text {i} of `input` is empty")));
-        }
-        if own > embedder.max_tokens() {
-            let most = embedder.max_tokens();
-            return Err(ApiError::Invalid(format!(
-                "text {i} of `input` has {own} tokens and may have {most}: split it"
-            )));
-        }
-        tokens += own;
-    }
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut vectors = Vec::with_capacity(texts.len());
-    for some in texts.chunks(INPUTS_AT_ONCE) {
-        if left.load(Ordering::Relaxed) {
-            return Err(ApiError::TimedOut);
-        }
-        match kind {
-            InputType::Passage => vectors.extend(embedder.embed_passages(some)?),
-            InputType::Query => {
-                for text in some {
-                    vectors.push(embedder.embed_query(text)?);
-                }
-            }
-        }
-    }
-    Ok((vectors, tokens))
-}
-
-/// The models, in OpenAI's form.
-#[derive(Serialize, ToSchema)]
-pub struct Models {
-    object: &'static str,
-    data: Vec<Model>,
-}
-
-/// A model.
-#[derive(Serialize, ToSchema)]
-pub struct Model {
-    id: String,
-    object: &'static str,
-    created: i64,
-    owned_by: &'static str,
-}
-
-/// Lists what `model` can be.
-#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models)))]
-pub async fn models(State(server): State<Shared>, _: Identity) -> Result<Json<Models>, ApiError> {
-    Ok(Json(Models { object: "list", data: all_models(server.app())? }))
-}
-
-/// One model.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai", params(("id" = String, Path)),
-    responses((status = 200, body = Model)))]
-pub async fn model(State(server): State<Shared>, _: Identity, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
-    let found = all_models(server.app())?.into_iter().find(|model| model.id == id);
-    found.map(Json).ok_or(UNKNOWN_MODEL)
-}
-
-fn all_models(app: &App) -> Result<Vec<Model>, ApiError> {
-    // Models have no date of their own here; clients only want a number.
-    let model = |id: String| Model { id, object: "model", created: 0, owned_by: "intramuros" };
-    let mut names = vec![QUOTES.to_owned(), embedder_name(app)?];
-    let generator = generator_entry(app.config(), app.catalog())?;
-    if weights::locate(&app.config().models_dir(), generator).is_ok() {
-        names.insert(0, WRITTEN.to_owned());
-    }
-    Ok(names.into_iter().map(model).collect())
-}
-
-fn embedder_name(app: &App) -> Result<String, ApiError> {
-    Ok(embedder_entry(app.config(), app.catalog())?.name.clone())
 }
 
 #[cfg(test)]
