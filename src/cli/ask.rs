@@ -91,7 +91,8 @@ pub fn print_rest(answer: &Answer) {
     } else if answer.is_formed() {
         for value in &answer.unsupported {
             let path = value.path.as_deref().unwrap_or_default();
-            outln!("\nno passage supports `{}` at `{}`", printable(&value.sentence), printable(path));
+            let kept = if value.kept { ", which is still in the answer" } else { "" };
+            outln!("\nno passage supports `{}` at `{}`{kept}", printable(&value.sentence), printable(path));
         }
     } else if !answer.unsupported.is_empty() {
         outln!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));

@@ -103,8 +103,7 @@ fn ask_as(session: &Session, app: &App, principals: &str, question: &str) -> any
     let acl: Acl = principals.parse()?;
     let caller = Caller::new(acl.readers().cloned());
     say(session, &format!("\n{question}   (asked as {principals})"));
-    let ask =
-        Ask { question: question.to_owned(), mode: AnswerMode::Generate, seed: None, max_tokens: None, form: None };
+    let ask = Ask::new(question.to_owned(), AnswerMode::Generate);
     let silent = session.json;
     let answer = app.ask(&caller, &ask, &mut |event| silent || ask::print_event(event))?;
     if !silent {

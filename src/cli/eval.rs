@@ -55,12 +55,13 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
 }
 
 /// Brings a folder's `docs` into an index of its own, which is kept for the next time: the documents of an evaluation
-/// must never answer anybody's question.
+/// must never answer anybody's question. The machine's speed, and what else it does, have no say in the figures.
 pub fn open(session: &mut Session, dir: &Path) -> anyhow::Result<App> {
     let docs = dir.join("docs").canonicalize().context("an evaluation folder holds `docs/`, with the documents")?;
     let name = ContentHash::of(docs.as_os_str().as_encoded_bytes()).0;
     let directory = session.config.data_dir()?.join("eval").join(&name[..16]);
     session.config.use_alone(directory);
+    session.config.answer.first_token_ms = 0;
 
     let app = session.app("eval")?;
     let everyone: Acl = [Principal::Everyone].into_iter().collect();
@@ -101,7 +102,7 @@ fn outcome<'a>(app: &App, question: &'a Question, mode: AnswerMode) -> anyhow::R
     let caller = question.caller()?;
     let found = app.retriever()?.search(&caller, &question.question, DEPTH)?.found;
     let started = Instant::now();
-    let ask = Ask { question: question.question.clone(), mode, seed: None, max_tokens: None, form: None };
+    let ask = Ask::new(question.question.clone(), mode);
     let answer = app.ask(&caller, &ask, &mut |_| true)?;
     let ms = milliseconds(started);
     let citations_hold = citations_hold(app, &caller, &answer)?;

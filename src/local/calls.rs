@@ -66,7 +66,7 @@ impl Call for Question {
         let mode = self.mode.unwrap_or(settings.mode);
         let grammar = self.schema.clone().map(Grammar::JsonSchema);
         let form = grammar.map(CompiledGrammar::new).transpose()?.map(Arc::new);
-        let ask = Ask { question: self.question.clone(), mode, seed: self.seed, max_tokens: None, form };
+        let ask = Ask { seed: self.seed, form, ..Ask::new(self.question.clone(), mode) };
         Ok(app.ask(&caller(self.principals.as_ref()), &ask, &mut |event| match event {
             AnswerEvent::Text(text) | AnswerEvent::Refusal(text) => listener.tell(Event::Text(text.to_owned())),
             AnswerEvent::Citation(_) | AnswerEvent::Waiting => !listener.is_cancelled(),

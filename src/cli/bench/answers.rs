@@ -54,13 +54,7 @@ pub fn measure(session: &mut Session, folder: &Path, args: &Args) -> anyhow::Res
     let mut guesses = args.check_guesses.then(Guesses::default);
     let mut progress = Progress::counting(chosen.len() as u64, "questions");
     for question in chosen {
-        let ask = Ask {
-            question: question.question.clone(),
-            mode: AnswerMode::Generate,
-            form: None,
-            seed: None,
-            max_tokens: None,
-        };
+        let ask = Ask::new(question.question.clone(), AnswerMode::Generate);
         let answer = app.ask_with(Some(&generator), &question.caller()?, &ask, &mut |_| true)?;
         progress.advance(1);
         whole_ms += answer.timings_ms.total;
@@ -192,8 +186,7 @@ impl Generator for Overheard<'_> {
     }
 
     fn prefill_rate(&self) -> Option<f32> {
-        // Prompts must be the same on every machine and in every run, so the machine's speed has no say in them.
-        None
+        self.generator.prefill_rate()
     }
 
     fn count_tokens(&self, text: &str) -> usize {
