@@ -81,12 +81,19 @@ export function textNodes(answer, citations) {
   return nodes;
 }
 
+/** Whether an answer was asked for in a given form: JSON, say. */
+const isFormed = (answer) => Boolean(answer.provenance?.form_sha256);
+
+/** Whether its text says why there is none. */
+const isRefusal = (answer) => Boolean(answer.abstained || answer.cut_off || answer.no_room);
+
 /** The whole of a finished answer. */
 export function answerNode(answer, { messageId = null, rating = null, question }) {
   const node = el("div", { class: "answer" });
   if (answer.fell_back) node.append(el("p", { class: "note" }, t("fell_back")));
   const text = el("div", { class: answer.abstained ? "answer-text abstained" : "answer-text" });
-  text.append(...textNodes(answer.answer, answer.citations));
+  // In an answer in a given form, `[1]` is a list and no mark.
+  text.append(...(isFormed(answer) && !isRefusal(answer) ? [el("pre", {}, answer.answer)] : textNodes(answer.answer, answer.citations)));
   node.append(text);
   if (answer.abstained) node.append(el("p", { class: "quiet small" }, t("abstained_hint")));
   if (answer.citations.length) node.append(sources(answer.citations));
@@ -119,9 +126,11 @@ function sources(citations) {
 function aside(answer) {
   const told = el("div", { class: "told" });
   if (answer.unsupported.length) {
-    const list = answer.unsupported.map(({ sentence, reason }) =>
-      el("li", {}, el("span", { class: "removed" }, sentence), el("br"), el("span", { class: "quiet" }, t(`removed_${reason}`))));
-    told.append(el("details", {}, el("summary", {}, count("unsupported", answer.unsupported.length)), el("ul", {}, ...list)));
+    const list = answer.unsupported.map(({ sentence, reason, path, kept }) =>
+      el("li", {}, el("span", { class: kept ? null : "removed" }, sentence), path ? ` (${path})` : null, el("br"),
+        el("span", { class: "quiet" }, t(`removed_${reason}`))));
+    const summary = count(isFormed(answer) ? "unsupported_value" : "unsupported", answer.unsupported.length);
+    told.append(el("details", {}, el("summary", {}, summary), el("ul", {}, ...list)));
   }
   if (answer.left_out.length) {
     const list = answer.left_out.map((passage) =>
