@@ -49,7 +49,7 @@ fn measure(team: &Team, coding: GgmlDType, rows: usize, columns: usize) {
         return;
     }
     let bytes = weights(coding, rows * columns / coding.block_size());
-    let count = (MORE_THAN_CACHES / bytes.len()).clamp(1, 400);
+    let count = (MORE_THAN_CACHES / bytes.len()).max(1);
     let tensor = RawTensor { dtype: coding, rows, columns, bytes: &bytes };
     let linears: Vec<Linear> = (0..count).map(|_| Linear::new(&[tensor]).expect("weights")).collect();
     for tokens in TOKENS {
