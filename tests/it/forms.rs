@@ -45,6 +45,7 @@ fn assert_told(answer: &Value) {
         let (supported, unsupported) = (told(list("supported")), told(list("unsupported")));
         let expected = if value.is_null() { 0 } else { 1 };
         assert!(supported.len() <= expected && supported.len() + unsupported.len() >= expected, "{answer}");
+        assert!(unsupported.iter().all(|one| one["kept"] == !value.is_null()), "{answer}");
         for one in supported {
             let quote = &answer["citations"][one["n"].as_u64().unwrap() as usize - 1]["quote"];
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -69,12 +70,34 @@ fn a_form_is_filled_from_what_the_caller_may_read() {
 
     for format in [lease(), json!({ "type": "regex", "regex": "[A-Z][a-z]+ Ltd|unknown" })] {
         let answer = ask(&server, &other, format);
-        assert!(!answer.to_string().contains("Torrubia") && !answer.to_string().contains("1250"), "{answer}");
+        for secret in ["Torrubia", "1250", "1,250", "Lease of the mill", "31 March"] {
+            assert!(!answer.to_string().contains(secret), "{secret}: {answer}");
+        }
+        let citations = answer["citations"].as_array().unwrap();
+        assert!(citations.iter().all(|citation| citation["title"] == "Leave"), "{answer}");
     }
     // The same form, the same answer; another one, another provenance.
     assert_eq!(ask(&server, &legal, lease())["answer"], answer["answer"]);
     let other_form = ask(&server, &legal, json!({ "type": "json_object" }));
     assert_ne!(other_form["provenance"]["form_sha256"], answer["provenance"]["form_sha256"]);
+    assert!(server.stop());
+}
+
+#[test]
+fn passages_without_room_beside_the_form_are_no_want_of_documents() {
+    let scratch = filled();
+    let key = scratch.key("ana", &["legal"], "member");
+    let server = scratch.serve_with(|command| {
+        command.env("INTRAMUROS_ANSWER__PASSAGE_TOKENS", "1");
+    });
+    let answer = ask(&server, &key, lease());
+    assert_eq!((&answer["no_room"], &answer["abstained"]), (&json!(true), &json!(false)), "{answer}");
+    assert!(answer["answer"].as_str().unwrap().contains("no room"), "{answer}");
+    assert!(!answer["left_out"].as_array().unwrap().is_empty(), "{answer}");
+    let body = json!({ "model": "intramuros", "messages": [{ "role": "user", "content": "Who is the tenant of the mill?" }],
+        "response_format": lease() });
+    let message = server.post("/v1/chat/completions", &key, &body).expect(200).json()["choices"][0]["message"].clone();
+    assert!(message["content"].is_null() && message["refusal"].as_str().unwrap().contains("no room"), "{message}");
     assert!(server.stop());
 }
 
