@@ -3,6 +3,8 @@
 
 use std::f64::consts::TAU;
 
+use crate::engine::math::fused;
+
 /// Which values of a head are turned together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
@@ -125,8 +127,7 @@ fn frequency(base: f32, dimensions: usize, pair: usize) -> f64 {
 
 /// Turns the first values of one head in place, two for each angle.
 pub fn rotate(pairing: Pairing, head: &mut [f32], angles: &[(f32, f32)]) {
-    let turn =
-        |a: f32, b: f32, (cosine, sine): (f32, f32)| (a.mul_add(cosine, -(b * sine)), a.mul_add(sine, b * cosine));
+    let turn = |a: f32, b: f32, (cosine, sine): (f32, f32)| (fused(a, cosine, -(b * sine)), fused(a, sine, b * cosine));
     match pairing {
         Pairing::Neighbours => {
             for (pair, angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {

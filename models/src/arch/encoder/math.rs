@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::engine::math::{exp, sum};
+use crate::engine::math::{exp, fused, sum};
 use crate::engine::shared::for_rows;
 use crate::engine::team::Team;
 
@@ -59,15 +59,24 @@ impl Norm {
         }
     }
 
-    /// Normalises `rows + residual + bias` into `rows`, on all threads.
+    /// Normalises `rows + residual + bias`, of which the bias may be empty, into `rows`, on all threads.
     pub fn residual_rows(&self, team: &Team, rows: &mut [f32], residual: &[f32], bias: &[f32]) {
         let width = self.weight.len();
         for_rows(team, rows, width, |index, row| {
-            for ((x, r), b) in row.iter_mut().zip(&residual[index * width..]).zip(bias) {
-                *x += r + b;
-            }
+            add(row, &residual[index * width..], bias);
             self.apply(row);
         });
+    }
+}
+
+/// Adds numbers and a bias, which may be empty, to a row.
+pub fn add(row: &mut [f32], more: &[f32], bias: &[f32]) {
+    if bias.is_empty() {
+        row.iter_mut().zip(more).for_each(|(x, more)| *x += more);
+        return;
+    }
+    for ((x, more), bias) in row.iter_mut().zip(more).zip(bias) {
+        *x += more + bias;
     }
 }
 
@@ -88,12 +97,6 @@ fn map_with_bias(row: &mut [f32], bias: &[f32], map: impl Fn(f32) -> f32) {
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-}
-
-/// `a · b + c`, in one instruction where the build has it; elsewhere `mul_add` would be a slow call.
-#[inline(always)]
-fn fused(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// The error function to 2e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
@@ -150,5 +153,8 @@ mod tests {
         let mut rows = vec![1.0, 0.0, 0.0, 5.0];
         norm.residual_rows(&team, &mut rows, &[0.0, 1.0, 0.0, 0.0], &[0.0, 2.0]);
         assert_eq!(rows, [-1.0, 3.0, -1.0, 3.0]);
+        let mut rows = vec![1.0, 0.0, 0.0, 5.0];
+        norm.residual_rows(&team, &mut rows, &[0.0, 3.0, 9.0, 0.0], &[]);
+        assert_eq!(rows, [-1.0, 3.0, 1.0, -1.0]);
     }
 }
