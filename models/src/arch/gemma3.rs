@@ -19,12 +19,12 @@ const PATTERN: usize = 6;
 fn from_gguf(metadata: &Metadata) -> Result<Config, String> {
     // llama.cpp's converter has added the one to the weights of norms.
     let mut config = family(Config { activation: Activation::GeluTanh, ..metadata.config(Pairing::Halves)? });
-    if metadata.float("attention.scale").is_none() && config.layers.len() == 62 {
+    if metadata.float("attention.scale")?.is_none() && config.layers.len() == 62 {
         // The largest one divides by what its heads would have without a length of their own; no key says it.
         config.attention_scale = 1.0 / (config.width as f32 / config.heads as f32).sqrt();
     }
-    let local =
-        RopeConfig::plain(config.ropes[0].dimensions, metadata.float("rope.freq_base_swa").unwrap_or(LOCAL_BASE));
+    let local_base = metadata.float("rope.freq_base_swa")?.unwrap_or(LOCAL_BASE);
+    let local = RopeConfig::plain(config.ropes[0].dimensions, local_base);
     let window = metadata.window()?.ok_or("its metadata lacks `gemma3.attention.sliding_window`")?;
     let pattern = metadata.optional("attention.sliding_window_pattern", PATTERN)?;
     let sliding = (0..config.layers.len()).map(|layer| is_sliding(layer, pattern)).collect();
@@ -47,7 +47,7 @@ fn from_hub(hub: &Json) -> Result<Config, String> {
         ("sliding_window", json!(4096)),
         ("tie_word_embeddings", json!(true)),
     ]);
-    if hub.flag("use_bidirectional_attention", false) {
+    if hub.flag("use_bidirectional_attention", false)? {
         return Err("`use_bidirectional_attention` is not supported".into());
     }
     let mut config = family(Config { norm_offset: 1.0, ..hub.config()? });

@@ -5,18 +5,19 @@
 use crate::weights::ModelFiles;
 use crate::{Embedder, ModelError, Precision, Reranker};
 
-pub mod bert;
+mod bert;
 pub mod decoder;
 pub(crate) mod encoder;
 mod gemma3;
 mod llama;
 mod mistral;
-pub mod modernbert;
+mod modernbert;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod sizes;
 mod smollm3;
-pub mod xlm_roberta;
+mod xlm_roberta;
 
 /// Brings an embedder's files to life.
 pub type OpenEmbedder = fn(&ModelFiles, Precision) -> Result<Box<dyn Embedder>, ModelError>;

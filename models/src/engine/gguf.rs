@@ -95,6 +95,20 @@ pub struct RawTensor<'a> {
     pub bytes: &'a [u8],
 }
 
+impl RawTensor<'_> {
+    /// Makes sure that it has this shape.
+    ///
+    /// # Errors
+    /// A reason with the tensor's name.
+    pub fn check_shape(&self, name: &str, rows: usize, columns: usize) -> Result<(), String> {
+        if (self.rows, self.columns) == (rows, columns) {
+            return Ok(());
+        }
+        let (found, found_columns) = (self.rows, self.columns);
+        Err(format!("tensor `{name}` is {found} by {found_columns} and should be {rows} by {columns}"))
+    }
+}
+
 impl<'a> Gguf<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let mut reader = Reader { bytes, position: 0 };
@@ -157,14 +171,28 @@ impl<'a> Gguf<'a> {
         }
     }
 
-    /// The whole number of a key.
+    /// The whole number of a key, if it is there and one.
     pub fn unsigned(&self, key: &str) -> Option<u64> {
         self.get(key)?.unsigned()
     }
 
-    /// The number of a key.
-    pub fn float(&self, key: &str) -> Option<f32> {
-        self.get(key)?.float()
+    /// A whole number that may be absent.
+    ///
+    /// # Errors
+    /// A reason, when it is something else.
+    pub fn number(&self, key: &str) -> Result<Option<usize>, String> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = value.unsigned().and_then(|number| usize::try_from(number).ok());
+        number.map(Some).ok_or_else(|| format!("`{key}` is no whole number"))
+    }
+
+    /// A number that may be absent.
+    ///
+    /// # Errors
+    /// A reason, when it is something else.
+    pub fn float(&self, key: &str) -> Result<Option<f32>, String> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.float().map(Some).ok_or_else(|| format!("`{key}` is no number"))
     }
 
     /// The truth of a key.
@@ -184,9 +212,11 @@ impl<'a> Gguf<'a> {
     }
 
     /// A whole number that the file must have.
+    ///
+    /// # Errors
+    /// A reason.
     pub fn require(&self, key: &str) -> Result<usize, String> {
-        let value = self.unsigned(key).ok_or_else(|| format!("its metadata lacks `{key}`"))?;
-        usize::try_from(value).map_err(|_| format!("`{key}` is {value}, which is too large"))
+        self.number(key)?.ok_or_else(|| format!("its metadata lacks `{key}`"))
     }
 
     /// Bytes of all tensors together.
@@ -335,6 +365,9 @@ impl<'a> Reader<'a> {
         let mut elements = 1usize;
         for _ in 0..count {
             let dimension = usize::try_from(self.u64()?).unwrap_or(usize::MAX);
+            if dimension == 0 {
+                return Err(format!("tensor `{name}` has a dimension of 0"));
+            }
             elements = elements.checked_mul(dimension).ok_or_else(|| format!("tensor `{name}` is absurdly large"))?;
             dimensions.push(dimension);
         }
@@ -402,8 +435,11 @@ mod tests {
         metadata.extend(entry("b", 8, &[&2u64.to_le_bytes()[..], b"hi"].concat()));
         let bytes = header(&metadata, 2);
         let gguf = Gguf::parse(&bytes).unwrap();
-        assert_eq!(gguf.unsigned("a"), Some(7));
+        assert_eq!((gguf.require("a"), gguf.number("none"), gguf.float("none")), (Ok(7), Ok(None), Ok(None)));
         assert_eq!(gguf.text("b"), Some("hi"));
+        assert_eq!(gguf.require("b").unwrap_err(), "`b` is no whole number");
+        assert_eq!(gguf.float("b").unwrap_err(), "`b` is no number");
+        assert!(gguf.require("none").unwrap_err().contains("lacks `none`"));
         for length in 0..bytes.len() {
             assert!(Gguf::parse(&bytes[..length]).is_err(), "cut to {length} bytes");
         }

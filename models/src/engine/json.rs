@@ -1,9 +1,11 @@
 //! JSON files of models: objects whose fields are read one by one, with errors that name them.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// An object of JSON. What is null counts as absent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
 pub struct Json {
     values: serde_json::Map<String, Value>,
 }
@@ -87,8 +89,12 @@ impl Json {
     }
 
     /// A truth that may be absent.
-    pub fn flag(&self, key: &str, default: bool) -> bool {
-        self.get(key).and_then(Value::as_bool).unwrap_or(default)
+    ///
+    /// # Errors
+    /// A reason, when it is something else.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, String> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| format!("`{key}` is neither true nor false"))
     }
 
     /// A text that may be absent.
@@ -117,7 +123,7 @@ mod tests {
         let json = Json::parse(text).unwrap();
         assert_eq!((json.require("n"), json.number("none"), json.number("absent")), (Ok(3), Ok(None), Ok(None)));
         assert_eq!((json.float("x"), json.float("n")), (Ok(Some(0.5)), Ok(Some(3.0))));
-        assert_eq!((json.text("t"), json.flag("f", false), json.flag("none", true)), (Some("a"), true, true));
+        assert_eq!((json.text("t"), json.flag("f", false), json.flag("none", true)), (Some("a"), Ok(true), Ok(true)));
         assert_eq!(json.list("l", Value::as_u64), Ok(Some(vec![1, 2])));
         assert_eq!(json.section("s").unwrap().unwrap().require("n"), Ok(1));
         assert!(json.mentions("none") && !json.mentions("absent"));
@@ -127,6 +133,7 @@ mod tests {
             json.require("absent").unwrap_err(),
             json.number("x").unwrap_err(),
             json.float("t").unwrap_err(),
+            json.flag("n", true).unwrap_err(),
             json.section("l").err().unwrap(),
             json.list("l", Value::as_bool).unwrap_err(),
         ] {

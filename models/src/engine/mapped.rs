@@ -11,7 +11,7 @@ use crate::ModelError;
 
 /// A file on disk as memory.
 pub struct MappedFile {
-    name: String,
+    path: String,
     map: Mmap,
 }
 
@@ -26,13 +26,12 @@ impl MappedFile {
         // SAFETY: the map is read-only and private. Weights files are replaced by renaming, never written in place;
         // whoever truncates one while it is in use gets the signal that any mapped program gets.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
-        Ok(Self { name, map })
+        Ok(Self { path: path.display().to_string(), map })
     }
 
     /// The error that says this file cannot be used.
     pub fn invalid(&self, reason: impl Into<String>) -> ModelError {
-        ModelError::Invalid { file: self.name.clone(), reason: reason.into() }
+        ModelError::Invalid { file: self.path.clone(), reason: reason.into() }
     }
 
     /// Tells the system that all of it will not be needed again soon, so that it does not count as memory in use.
@@ -49,7 +48,7 @@ impl MappedFile {
         // SAFETY: the map is that of a file and nobody writes to it, so that pages that are read again hold what they held.
         let forgotten = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, part.len()) };
         if let Err(error) = forgotten {
-            tracing::debug!(%error, file = self.name, "weights that were read stay in memory");
+            tracing::debug!(%error, file = self.path, "weights that were read stay in memory");
         }
     }
 }
@@ -79,7 +78,7 @@ mod tests {
         assert_eq!(file[..], content);
         file.forget();
         assert_eq!(file[..], content);
-        assert!(file.invalid("odd").to_string().contains("`weights`: odd"));
+        assert!(file.invalid("odd").to_string().contains(&format!("`{}`: odd", path.display())));
         assert!(matches!(MappedFile::open(&directory.path().join("none")), Err(ModelError::Io { .. })));
     }
 }

@@ -76,14 +76,14 @@ impl SafetensorsFile {
         self.file.invalid(reason)
     }
 
-    /// Length of the file.
-    pub fn bytes(&self) -> u64 {
-        self.file.len() as u64
-    }
-
     /// What its tensors are called, in no order.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// All of its tensors of floats, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = RawTensor<'_>> {
+        self.tensor_names().filter_map(move |name| self.tensor(name).ok())
     }
 
     /// Whether there is such a tensor.
@@ -114,10 +114,7 @@ impl SafetensorsFile {
     /// As [`SafetensorsFile::tensor`], or that it has another shape.
     pub fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<RawTensor<'_>, String> {
         let tensor = self.tensor(name)?;
-        if tensor.rows != rows || tensor.columns != columns {
-            let (found, found_columns) = (tensor.rows, tensor.columns);
-            return Err(format!("tensor `{name}` is {found} by {found_columns} and should be {rows} by {columns}"));
-        }
+        tensor.check_shape(name, rows, columns)?;
         Ok(tensor)
     }
 
@@ -244,6 +241,7 @@ mod tests {
         assert!(file.has_tensor("ids") && !file.has_tensor("__metadata__"));
         assert!(file.tensor("ids").unwrap_err().contains("I64"));
         assert!(file.tensor("none").unwrap_err().contains("`none`"));
+        assert_eq!(file.tensors().map(|tensor| tensor.rows * tensor.columns).sum::<usize>(), 8);
         assert!(file.matrix("m", 4, 1).unwrap_err().contains("should be 4 by 1"));
         assert!(file.floats("m", 3).unwrap_err().contains("should have 3"));
     }

@@ -1,6 +1,7 @@
 //! What a decoder is made of, and the bounds of it.
 
 use super::rope::{Pairing, RopeConfig};
+use crate::arch::sizes;
 
 /// Positions that a sequence can have at most.
 pub const MAX_CONTEXT: usize = 32_768;
@@ -82,23 +83,16 @@ impl Config {
     /// # Errors
     /// A reason.
     pub fn check(&self) -> Result<(), String> {
-        // Bounds that no model of these families comes near: what lies beyond them is a damaged file, and sizes computed
-        // from it would overflow.
-        let sizes = [
-            ("number of layers", self.layers.len(), 1 << 10),
-            ("width", self.width, 1 << 18),
-            ("feed-forward width", self.feed_forward, 1 << 20),
-            ("number of query heads", self.heads, 1 << 12),
-            ("number of key heads", self.kv_heads, 1 << 12),
-            ("head length", self.head_length, 1 << 12),
+        sizes::check(&[
+            ("number of layers", self.layers.len(), sizes::LAYERS),
+            ("width", self.width, sizes::WIDTH),
+            ("feed-forward width", self.feed_forward, sizes::FEED_FORWARD),
+            ("number of query heads", self.heads, sizes::HEADS),
+            ("number of key heads", self.kv_heads, sizes::HEADS),
+            ("head length", self.head_length, sizes::HEAD_LENGTH),
             ("context length", self.context, MAX_CONTEXT),
-            ("vocabulary", self.vocabulary, 1 << 24),
-        ];
-        for (name, value, limit) in sizes {
-            if value == 0 || value > limit {
-                return Err(format!("its {name} is {value}; 1 to {limit} is possible"));
-            }
-        }
+            ("vocabulary", self.vocabulary, sizes::VOCABULARY),
+        ])?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(format!("{} query heads over {} key heads do not fit together", self.heads, self.kv_heads));
         }

@@ -4,6 +4,7 @@
 use super::config::{Activation, Config, LayerConfig, MAX_CONTEXT};
 use super::rope::{Divisors, Llama3, Pairing, RopeConfig, Yarn};
 use super::weights;
+use crate::arch::sizes;
 use crate::engine::gguf::Gguf;
 use crate::engine::json::Json;
 
@@ -39,11 +40,14 @@ impl<'a> Metadata<'a> {
     /// # Errors
     /// A reason, when it is something else.
     pub fn optional(&self, name: &str, default: usize) -> Result<usize, String> {
-        if self.gguf.get(&self.key(name)).is_some() { self.require(name) } else { Ok(default) }
+        Ok(self.gguf.number(&self.key(name))?.unwrap_or(default))
     }
 
     /// A number that may be absent.
-    pub fn float(&self, name: &str) -> Option<f32> {
+    ///
+    /// # Errors
+    /// A reason, when it is something else.
+    pub fn float(&self, name: &str) -> Result<Option<f32>, String> {
         self.gguf.float(&self.key(name))
     }
 
@@ -66,7 +70,7 @@ impl<'a> Metadata<'a> {
             return Err("its width and heads must not be 0, and mixtures of experts are not supported".into());
         }
         for cap in ["attn_logit_softcapping", "final_logit_softcapping"] {
-            if self.float(cap).is_some_and(|cap| cap != 0.0) {
+            if self.float(cap)?.is_some_and(|cap| cap != 0.0) {
                 return Err(format!("`{}` is not supported", self.key(cap)));
             }
         }
@@ -75,8 +79,7 @@ impl<'a> Metadata<'a> {
             return Err("its keys and values differ in length, which is not supported".into());
         }
         let layers = self.require("block_count")?;
-        // The bound of `Config::check`, before anything of that length is made.
-        let layers = vec![LayerConfig { window: None, rope: Some(0) }; layers.min(1 << 11)];
+        let layers = vec![LayerConfig { window: None, rope: Some(0) }; bounded(layers, sizes::LAYERS)];
         Ok(Config {
             width,
             feed_forward: self.require("feed_forward_length")?,
@@ -86,10 +89,10 @@ impl<'a> Metadata<'a> {
             layers,
             pairing,
             ropes: vec![self.rope(self.optional("rope.dimension_count", head_length)?)?],
-            attention_scale: self.float("attention.scale").unwrap_or(1.0 / (head_length as f32).sqrt()),
+            attention_scale: self.float("attention.scale")?.unwrap_or(1.0 / (head_length as f32).sqrt()),
             activation: Activation::Silu,
             embedding_scale: 1.0,
-            epsilon: self.float("attention.layer_norm_rms_epsilon").unwrap_or(1e-5),
+            epsilon: self.float("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
             norm_offset: 0.0,
             head_norms: false,
             sandwich_norms: false,
@@ -101,22 +104,21 @@ impl<'a> Metadata<'a> {
     }
 
     fn rope(&self, dimensions: usize) -> Result<RopeConfig, String> {
-        let base = self.float("rope.freq_base").unwrap_or(ROPE_BASE);
+        let base = self.float("rope.freq_base")?.unwrap_or(ROPE_BASE);
         let mut rope = RopeConfig::plain(dimensions, base);
-        rope.magnitude = self.float("rope.scaling.attn_factor").unwrap_or(1.0);
+        rope.magnitude = self.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
         let trained = self.optional("rope.scaling.original_context_length", self.require("context_length")?)?;
-        let factor = self.float("rope.scaling.factor").or_else(|| self.float("rope.scale_linear"));
+        let factor = self.float("rope.scaling.factor")?.or(self.float("rope.scale_linear")?);
         let factor = factor.filter(|factor| *factor != 0.0).unwrap_or(1.0);
         match self.gguf.text(&self.key("rope.scaling.type")) {
             // Whatever the type, the factors of Llama 3 and of LongRoPE are tensors.
             None | Some("none" | "longrope") => {}
             Some("linear") => rope.scale = 1.0 / factor,
             Some("yarn") => {
-                let given = |name, default| self.float(name).unwrap_or(default);
-                let (fast, slow) =
-                    (given("rope.scaling.yarn_beta_fast", 32.0), given("rope.scaling.yarn_beta_slow", 1.0));
+                let fast = self.float("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0);
+                let slow = self.float("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0);
                 let yarn = Yarn { factor, fast, slow, trained };
-                rope.divisors = yarn.divisors(bounded(dimensions), base);
+                rope.divisors = yarn.divisors(bounded(dimensions, sizes::HEAD_LENGTH), base);
                 rope.magnitude *= yarn.magnitude();
             }
             Some(other) => {
@@ -154,9 +156,8 @@ impl Json {
     /// # Errors
     /// A reason, when something else stands there.
     pub fn limit_some(&self, config: &mut Config, chosen: impl Fn(usize, &LayerConfig) -> bool) -> Result<(), String> {
-        let Some(window) = self.number("sliding_window")?.filter(|_| self.flag("use_sliding_window", false)) else {
-            return Ok(());
-        };
+        let limited = self.flag("use_sliding_window", false)?;
+        let Some(window) = self.number("sliding_window")?.filter(|_| limited) else { return Ok(()) };
         let layers = config.layers.iter().enumerate();
         let sliding = self.sliding()?.unwrap_or_else(|| layers.map(|(index, layer)| chosen(index, layer)).collect());
         if sliding.len() != config.layers.len() {
@@ -203,7 +204,8 @@ impl Json {
             Some(other) => return Err(format!("activation `{other}` is not known; known: silu, gelu_pytorch_tanh")),
         };
         let head_length = self.number("head_dim")?.unwrap_or(width / heads);
-        let layers = vec![LayerConfig { window: None, rope: Some(0) }; self.require("num_hidden_layers")?.min(1 << 11)];
+        let layers = bounded(self.require("num_hidden_layers")?, sizes::LAYERS);
+        let layers = vec![LayerConfig { window: None, rope: Some(0) }; layers];
         Ok(Config {
             width,
             feed_forward: self.require("intermediate_size")?,
@@ -220,8 +222,8 @@ impl Json {
             norm_offset: 0.0,
             head_norms: false,
             sandwich_norms: false,
-            biased: self.flag("attention_bias", false),
-            tied: self.flag("tie_word_embeddings", false),
+            biased: self.flag("attention_bias", false)?,
+            tied: self.flag("tie_word_embeddings", false)?,
             context: self.require("max_position_embeddings")?.min(MAX_CONTEXT),
             vocabulary: self.require("vocab_size")?,
         })
@@ -247,7 +249,7 @@ impl Json {
         let inside = |key: &str| section.map_or(Ok(None), |section| section.float(key));
         let base = inside("rope_theta")?.or(self.float(base)?).unwrap_or(ROPE_BASE);
         let share = inside("partial_rotary_factor")?.or(self.float("partial_rotary_factor")?).unwrap_or(1.0);
-        let mut rope = RopeConfig::plain((bounded(head_length) as f32 * share) as usize, base);
+        let mut rope = RopeConfig::plain((bounded(head_length, sizes::HEAD_LENGTH) as f32 * share) as usize, base);
         let Some(section) = section else { return Ok(rope) };
         let longest = self.require("max_position_embeddings")?;
         let trained = section
@@ -292,9 +294,9 @@ impl Json {
     }
 }
 
-/// A length that is refused later if it is too large, so that no list of it is made before.
-fn bounded(length: usize) -> usize {
-    length.min(1 << 13)
+/// A size that [`Config::check`] refuses later if it is too large, so that no list of its length is made before.
+fn bounded(size: usize, most: usize) -> usize {
+    size.min(most + 1)
 }
 
 #[cfg(test)]
@@ -357,6 +359,7 @@ mod tests {
             (json!({"rope_scaling": 3}), "`rope_scaling`"),
             (json!({"hidden_act": "relu"}), "`relu`"),
             (json!({"hidden_size": "wide"}), "`hidden_size`"),
+            (json!({"attention_bias": "no"}), "`attention_bias`"),
             (json!({"hidden_size": 0}), "must not be 0"),
             (json!({"vocab_size": null}), "lacks `vocab_size`"),
             (json!({"quantization_config": {"quant_method": "awq"}}), "`awq`"),

@@ -89,10 +89,7 @@ impl<'a> Weights<'a> {
         for (part, rows) in parts {
             let name = self.full(part, "weight");
             let tensor = self.tensor(&name)?;
-            if tensor.rows != *rows || tensor.columns != columns {
-                let (found, found_columns) = (tensor.rows, tensor.columns);
-                return Err(format!("tensor `{name}` is {found} by {found_columns} and should be {rows} by {columns}"));
-            }
+            tensor.check_shape(&name, *rows, columns)?;
             tensors.push(tensor);
         }
         let linear = Linear::in_precision(&tensors, self.precision)?;
