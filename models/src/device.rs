@@ -1,12 +1,13 @@
 //! Where the networks run: the processor, or a CUDA card in a build with the feature `cuda`.
 //!
-//! Invariant: no other file of the workspace knows about CUDA.
+//! Invariant: no other file but those of BERT's layers in candle knows about CUDA.
 
 use candle_core::Device;
 
 use crate::ModelError;
 
-/// Chooses the device of the embedder (the generator's engine is the processor's): the first CUDA card where this build and the machine have one.
+/// Chooses the device of networks of BERT's layers, which alone can run elsewhere than on the processor: the first CUDA card
+/// where this build and the machine have one.
 ///
 /// # Errors
 /// [`ModelError::Compute`] when a card is present and cannot be used.

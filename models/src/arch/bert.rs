@@ -10,6 +10,7 @@ use super::encoder::reranker::{Head, HeadActivation};
 use super::encoder::tokens::Tokens;
 use super::encoder::weights::Loader;
 use super::encoder::{self, invalid, weights};
+use super::sizes;
 use crate::catalog::Pooling;
 use crate::engine::safetensors::SafetensorsFile;
 use crate::weights::ModelFiles;
@@ -112,8 +113,7 @@ impl Family {
         let file = weights::open(files)?;
         #[cfg(feature = "cuda")]
         if let device @ candle_core::Device::Cuda(_) = crate::device::device()? {
-            let path = files.with_extension("safetensors")?;
-            let network = candle::Network::open(self, config, &path, &device);
+            let network = candle::Network::open(self, config, &file, &device);
             return Ok((file.clone(), Box::new(network.map_err(|error| file.invalid(error.to_string()))?)));
         }
         let network = Network::load(self, config, &file, precision, files.entry.max_tokens)?;
@@ -150,8 +150,17 @@ impl Config {
         if self.position_embedding_type.as_ref().is_some_and(|kind| kind != "absolute") {
             return Err("only absolute position embeddings are supported".to_owned());
         }
+        sizes::check(&[
+            ("number of layers", self.num_hidden_layers, sizes::LAYERS),
+            ("width", self.hidden_size, sizes::WIDTH),
+            ("feed-forward width", self.intermediate_size, sizes::FEED_FORWARD),
+            ("number of heads", self.num_attention_heads, sizes::HEADS),
+            ("number of positions", self.max_position_embeddings, sizes::POSITIONS),
+            ("number of token types", self.type_vocab_size, sizes::POSITIONS),
+            ("vocabulary", self.vocab_size, sizes::VOCABULARY),
+        ])?;
         let (hidden, heads) = (self.hidden_size, self.num_attention_heads);
-        if hidden == 0 || self.type_vocab_size == 0 || heads == 0 || !hidden.is_multiple_of(heads) {
+        if !hidden.is_multiple_of(heads) {
             return Err(format!("hidden_size {hidden} cannot be shared out over {heads} heads"));
         }
         let positions = self.max_position_embeddings.saturating_sub((family.first_position)(self));

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 
 use super::encoder::attention::{Attention, Rotary};
-use super::encoder::math::{Activation, Norm};
+use super::encoder::math::{self, Activation, Norm};
 use super::encoder::reranker::{Head, HeadActivation};
 use super::encoder::tokens::Tokens;
 use super::encoder::weights::{Dense, Loader};
-use super::encoder::{self, Input, invalid, weights};
+use super::encoder::{self, BATCH_TOKENS, Input, invalid, weights};
+use super::sizes;
 use crate::catalog::Pooling;
 use crate::engine::qmatmul::Scratch;
 use crate::engine::safetensors::{SafetensorsFile, Table};
@@ -140,8 +141,17 @@ impl Config {
         if self.model_type != "modernbert" {
             return Err(format!("model_type `{}` is not modernbert", self.model_type));
         }
+        sizes::check(&[
+            ("number of layers", self.num_hidden_layers, sizes::LAYERS),
+            ("width", self.hidden_size, sizes::WIDTH),
+            ("feed-forward width", self.intermediate_size, sizes::FEED_FORWARD),
+            ("number of heads", self.num_attention_heads, sizes::HEADS),
+            ("number of positions", self.max_position_embeddings, sizes::POSITIONS),
+            ("window", self.local_attention, sizes::POSITIONS),
+            ("vocabulary", self.vocab_size, sizes::VOCABULARY),
+        ])?;
         let (hidden, heads) = (self.hidden_size, self.num_attention_heads);
-        if hidden == 0 || heads == 0 || !hidden.is_multiple_of(2 * heads) {
+        if !hidden.is_multiple_of(2 * heads) {
             return Err(format!("hidden_size {hidden} cannot be shared out in pairs over {heads} heads"));
         }
         if max_tokens > self.max_position_embeddings {
@@ -322,9 +332,7 @@ impl Network {
 
     fn add(&self, states: &mut [f32], added: &[f32], bias: &[f32]) {
         for_rows(&self.team, states, self.hidden, |index, row| {
-            let added = &added[index * self.hidden..];
-            row.iter_mut().zip(added).for_each(|(x, added)| *x += added);
-            row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            math::add(row, &added[index * self.hidden..], bias);
         });
     }
 }
@@ -357,7 +365,11 @@ impl encoder::Network for Network {
             self.layer(layer, &lengths, buffers)?;
         }
         for_rows(&self.team, &mut buffers.states, self.hidden, |_, row| self.last_norm.apply(row));
-        Ok(std::mem::take(&mut buffers.states))
+        let states = std::mem::take(&mut buffers.states);
+        if ids.len() > BATCH_TOKENS {
+            *buffers = Buffers::default();
+        }
+        Ok(states)
     }
 }
 
@@ -380,7 +392,26 @@ impl Buffers {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::arch::encoder::Network as _;
+    use crate::catalog::ModelRole;
+
+    #[test]
+    fn the_memory_of_a_long_input_is_given_back() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/encoders/modernbert");
+        let names = ["model.safetensors", "config.json", "tokenizer.json"];
+        let mut files = ModelFiles::unlisted(&directory, ModelRole::Embedder, "modernbert", &names);
+        files.entry.max_tokens = 20;
+        let (.., network) = open(&files, Precision::F32).unwrap();
+        let input = Input { ids: vec![1; 20], second: 20 };
+        let kept = || network.buffers.lock().unwrap().qkv.capacity();
+        network.forward(&[&input; BATCH_TOKENS / 20]).unwrap();
+        assert!(kept() > 0);
+        network.forward(&[&input; BATCH_TOKENS / 20 + 1]).unwrap();
+        assert_eq!(kept(), 0);
+    }
 
     fn config(more: serde_json::Value) -> Config {
         let mut json = serde_json::json!({
@@ -415,6 +446,9 @@ mod tests {
         let cases = [
             (config(serde_json::json!({ "model_type": "bert" })), "`bert`"),
             (config(serde_json::json!({ "num_attention_heads": 3 })), "3 heads"),
+            (config(serde_json::json!({ "num_hidden_layers": u64::MAX })), "number of layers"),
+            (config(serde_json::json!({ "intermediate_size": u64::MAX })), "feed-forward width"),
+            (config(serde_json::json!({ "local_attention": u64::MAX })), "window"),
             (config(serde_json::json!({ "layer_types": ["full_attention"] })), "1 layers of 4"),
             (
                 config(serde_json::json!({ "rope_parameters": {

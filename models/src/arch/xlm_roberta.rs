@@ -8,7 +8,7 @@ use crate::{Embedder, ModelError, Precision, Reranker};
 const FAMILY: Family = Family {
     model_type: "xlm-roberta",
     prefix: "roberta.",
-    first_position: |config| config.padding() + 1,
+    first_position: |config| config.padding().saturating_add(1),
     head: ["classifier.dense", "classifier.out_proj"],
 };
 

@@ -1,15 +1,12 @@
 //! The layers on other devices than the processor, in candle's operations.
-#![expect(unsafe_code, reason = "candle maps safetensors files through an unsafe function")]
 
-use std::path::Path;
-
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::{Device, Error, Tensor};
 
 use super::{Config, Family};
 use crate::ModelError;
 use crate::arch::encoder::math::Activation;
 use crate::arch::encoder::{self, Input};
+use crate::engine::safetensors::SafetensorsFile;
 
 /// The network of `config.json`'s sizes.
 pub(super) struct Network {
@@ -46,20 +43,40 @@ struct Norm {
 
 type Candle<T> = candle_core::Result<T>;
 
+/// Reads tensors of a file onto a device.
+struct Loader<'a> {
+    file: &'a SafetensorsFile,
+    /// Stands before all names.
+    prefix: String,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    fn part(&self, name: &str) -> Self {
+        Self { prefix: format!("{}{name}.", self.prefix), ..*self }
+    }
+
+    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Candle<Tensor> {
+        self.tensor(name, rows * columns)?.reshape((rows, columns))
+    }
+
+    fn tensor(&self, name: &str, length: usize) -> Candle<Tensor> {
+        let values = self.file.floats(&format!("{}{name}", self.prefix), length).map_err(Error::msg)?;
+        Tensor::from_vec(values, length, self.device)
+    }
+}
+
 impl Network {
     /// Reads the weights onto a device.
-    pub(super) fn open(family: &Family, config: &Config, path: &Path, device: &Device) -> Candle<Self> {
-        // SAFETY: the file was verified, lies in the models directory and is replaced by renaming, never rewritten in
-        // place.
-        let builder = unsafe { VarBuilder::from_mmaped_safetensors(&[path], DType::F32, device) }?;
-        let whole = builder.contains_tensor(&format!("{}embeddings.word_embeddings.weight", family.prefix));
-        let root = if whole { builder.pp(family.prefix.trim_end_matches('.')) } else { builder };
+    pub(super) fn open(family: &Family, config: &Config, file: &SafetensorsFile, device: &Device) -> Candle<Self> {
+        let whole = file.has_tensor(&format!("{}embeddings.word_embeddings.weight", family.prefix));
+        let root = Loader { file, prefix: if whole { family.prefix } else { "" }.to_owned(), device };
         let hidden = config.hidden_size;
-        let table = |name: &str, rows| root.pp("embeddings").pp(name).get((rows, hidden), "weight");
+        let table = |name: &str, rows| root.part("embeddings").matrix(&format!("{name}.weight"), rows, hidden);
         let (first, all) = ((family.first_position)(config), config.max_position_embeddings);
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
-            layers.push(Layer::load(config, &root.pp(format!("encoder.layer.{index}")))?);
+            layers.push(Layer::load(config, &root.part(&format!("encoder.layer.{index}")))?);
         }
         Ok(Self {
             hidden,
@@ -68,7 +85,7 @@ impl Network {
             words: table("word_embeddings", config.vocab_size)?,
             positions: table("position_embeddings", all)?.narrow(0, first, all - first)?,
             types: table("token_type_embeddings", config.type_vocab_size)?,
-            first_norm: Norm::load(&root.pp("embeddings.LayerNorm"), hidden, config.layer_norm_eps)?,
+            first_norm: Norm::load(&root.part("embeddings.LayerNorm"), hidden, config.layer_norm_eps)?,
             layers,
         })
     }
@@ -107,22 +124,22 @@ impl encoder::Network for Network {
 }
 
 impl Layer {
-    fn load(config: &Config, builder: &VarBuilder) -> Candle<Self> {
+    fn load(config: &Config, loader: &Loader) -> Candle<Self> {
         let (hidden, wide, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let own = builder.pp("attention.self");
         let mut weights = Vec::new();
         let mut biases = Vec::new();
         for part in ["query", "key", "value"] {
-            weights.push(own.pp(part).get((hidden, hidden), "weight")?);
-            biases.push(own.pp(part).get(hidden, "bias")?);
+            let own = Dense::load(&loader.part(&format!("attention.self.{part}")), hidden, hidden)?;
+            weights.push(own.weight);
+            biases.push(own.bias);
         }
         Ok(Self {
             qkv: Dense { weight: Tensor::cat(&weights, 0)?, bias: Tensor::cat(&biases, 0)? },
-            attended: Dense::load(&builder.pp("attention.output.dense"), hidden, hidden)?,
-            attention_norm: Norm::load(&builder.pp("attention.output.LayerNorm"), hidden, epsilon)?,
-            up: Dense::load(&builder.pp("intermediate.dense"), hidden, wide)?,
-            down: Dense::load(&builder.pp("output.dense"), wide, hidden)?,
-            output_norm: Norm::load(&builder.pp("output.LayerNorm"), hidden, epsilon)?,
+            attended: Dense::load(&loader.part("attention.output.dense"), hidden, hidden)?,
+            attention_norm: Norm::load(&loader.part("attention.output.LayerNorm"), hidden, epsilon)?,
+            up: Dense::load(&loader.part("intermediate.dense"), hidden, wide)?,
+            down: Dense::load(&loader.part("output.dense"), wide, hidden)?,
+            output_norm: Norm::load(&loader.part("output.LayerNorm"), hidden, epsilon)?,
         })
     }
 
@@ -155,8 +172,8 @@ impl Layer {
 }
 
 impl Dense {
-    fn load(builder: &VarBuilder, from: usize, to: usize) -> Candle<Self> {
-        Ok(Self { weight: builder.get((to, from), "weight")?, bias: builder.get(to, "bias")? })
+    fn load(loader: &Loader, from: usize, to: usize) -> Candle<Self> {
+        Ok(Self { weight: loader.matrix("weight", to, from)?, bias: loader.tensor("bias", to)? })
     }
 
     fn forward(&self, x: &Tensor) -> Candle<Tensor> {
@@ -165,10 +182,11 @@ impl Dense {
 }
 
 impl Norm {
-    fn load(builder: &VarBuilder, size: usize, epsilon: f32) -> Candle<Self> {
+    fn load(loader: &Loader, size: usize, epsilon: f32) -> Candle<Self> {
         // Older files still carry TensorFlow's names.
-        let (weight, shift) = if builder.contains_tensor("weight") { ("weight", "bias") } else { ("gamma", "beta") };
-        Ok(Self { weight: builder.get(size, weight)?, shift: builder.get(size, shift)?, epsilon })
+        let old = loader.file.has_tensor(&format!("{}gamma", loader.prefix));
+        let (weight, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        Ok(Self { weight: loader.tensor(weight, size)?, shift: loader.tensor(shift, size)?, epsilon })
     }
 
     fn apply(&self, x: &Tensor) -> Candle<Tensor> {
@@ -179,22 +197,14 @@ impl Norm {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::super::{FAMILY, network};
     use super::*;
     use crate::Precision;
     use crate::arch::encoder::Network as _;
-    use crate::engine::safetensors::SafetensorsFile;
-
-    /// Numbers that look random and are always the same.
-    fn numbers(seed: &mut u32, count: usize) -> Vec<f32> {
-        let mut next = || {
-            *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (*seed >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
+    use crate::engine::noise::noise;
 
     fn config(activation: &str) -> Config {
         serde_json::from_value(serde_json::json!({
@@ -229,9 +239,9 @@ mod tests {
                 shapes.push((format!("encoder.layer.{layer}.{name}.beta"), vec![42]));
             }
         }
-        let (mut seed, mut tensors) = (7, HashMap::new());
-        for (name, shape) in shapes {
-            let data = numbers(&mut seed, shape.iter().product());
+        let mut tensors = HashMap::new();
+        for (seed, (name, shape)) in shapes.into_iter().enumerate() {
+            let data = noise(shape.iter().product(), seed as u32);
             tensors.insert(name, Tensor::from_vec(data, shape, &Device::Cpu).unwrap());
         }
         candle_core::safetensors::save(&tensors, path).unwrap();
@@ -253,7 +263,7 @@ mod tests {
             let file = Arc::new(SafetensorsFile::open(&path).unwrap());
             let own = network::Network::load(&FAMILY, &config, &file, Precision::F32, 70).unwrap();
             let own = own.forward(&inputs).unwrap();
-            let candle = Network::open(&FAMILY, &config, &path, &Device::Cpu).unwrap().forward(&inputs).unwrap();
+            let candle = Network::open(&FAMILY, &config, &file, &Device::Cpu).unwrap().forward(&inputs).unwrap();
             assert_eq!(own.len(), 123 * 42);
             let worst = own.iter().zip(&candle).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 1e-5, "{activation}: {worst}");

@@ -6,7 +6,7 @@ use super::{Config, Family};
 use crate::arch::encoder::attention::Attention;
 use crate::arch::encoder::math::{Activation, Norm};
 use crate::arch::encoder::weights::{Dense, Loader};
-use crate::arch::encoder::{self, Input};
+use crate::arch::encoder::{self, BATCH_TOKENS, Input};
 use crate::engine::qmatmul::Scratch;
 use crate::engine::safetensors::{SafetensorsFile, Table};
 use crate::engine::shared::for_rows;
@@ -138,7 +138,11 @@ impl encoder::Network for Network {
         for layer in &self.layers {
             self.layer(layer, &lengths, buffers)?;
         }
-        Ok(std::mem::take(&mut buffers.states))
+        let states = std::mem::take(&mut buffers.states);
+        if tokens > BATCH_TOKENS {
+            *buffers = Buffers::default();
+        }
+        Ok(states)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::network::Decoder;
 use super::{Options, Purpose, from_gguf, from_hub};
 use crate::arch::encoder::tokens::Tokens;
-use crate::arch::encoder::{self, Input};
+use crate::arch::encoder::{self, BATCH_TOKENS, Input};
 use crate::engine::Network as _;
 use crate::engine::Span;
 use crate::engine::attention::{KvCache, PAGE, PageId, Precision as KvPrecision};
@@ -32,7 +32,7 @@ pub fn open(files: &ModelFiles, precision: Precision) -> Result<Box<dyn Embedder
     let (network, tokens) = match files.with_extension("gguf") {
         Ok(path) => open_gguf(&path, files.entry.max_tokens, options)?,
         Err(_) => {
-            let folder = HubFolder::open(&files.directory)?;
+            let folder = HubFolder::open(files)?;
             let decoder = from_hub(&folder, |_| options)?;
             let tokens = Tokens::open(files, decoder.vocabulary())?;
             (States::new(decoder, precision == Precision::F32)?, tokens)
@@ -40,8 +40,9 @@ pub fn open(files: &ModelFiles, precision: Precision) -> Result<Box<dyn Embedder
     };
     let (listed, context) = (files.entry.max_tokens, network.context);
     if listed > context {
-        let reason = format!("the catalogue says {listed} tokens and the network has {context} positions");
-        return Err(ModelError::Invalid { file: files.name.clone(), reason });
+        return Err(
+            files.invalid(format!("the catalogue says {listed} tokens and the network has {context} positions"))
+        );
     }
     encoder::embedder::open(files, Box::new(network), tokens, precision)
 }
@@ -106,6 +107,10 @@ impl encoder::Network for States {
         }
         let mut states = Vec::new();
         decoder.states(team, &spans, cache, &mut states)?;
+        if spans.iter().map(|span| span.tokens.len()).sum::<usize>() > BATCH_TOKENS {
+            decoder.shrink();
+            *cache = KvCache::new(decoder.kv_shape(), 0);
+        }
         Ok(states)
     }
 }

@@ -105,6 +105,11 @@ impl Decoder {
         &self.config
     }
 
+    /// Gives the memory of intermediate results back; the next computation takes what it needs.
+    pub fn shrink(&mut self) {
+        self.buffers = Buffers::default();
+    }
+
     /// Computes spans and leaves the normed last states of the tokens that they ask for in `buffers.chosen`.
     fn run(&mut self, team: &Team, spans: &[Span], cache: &mut KvCache) -> Result<(), ModelError> {
         let config = &self.config;
@@ -293,7 +298,7 @@ impl Network for Decoder {
         self.run(team, spans, cache)?;
         let b = &mut self.buffers;
         let wanted = b.chosen.len() / self.config.width;
-        scores.clear();
+        // Every one of them is written over.
         scores.resize(wanted * self.config.vocabulary, 0.0);
         if wanted == 0 {
             return Ok(());

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::tokens::Tokens;
-use super::{Input, Network, identity, in_batches, invalid, pool};
+use super::{Input, Network, identity, in_batches, pool};
 use crate::catalog::Pooling;
 use crate::turns::{Turns, Work};
 use crate::weights::ModelFiles;
@@ -23,13 +23,16 @@ pub fn open(
     let entry = &files.entry;
     if Some(network.hidden()) != entry.dimensions {
         let (own, listed) = (network.hidden(), entry.dimensions.unwrap_or_default());
-        let reason = format!("vectors have {own} dimensions and the catalogue says {listed}");
-        return Err(invalid(files, "config.json", reason));
+        return Err(files.invalid(format!("its vectors have {own} dimensions and the catalogue says {listed}")));
     }
-    tokens
-        .reserve(&[&entry.query_prefix, &entry.passage_prefix])
-        .map_err(|reason| invalid(files, "tokenizer.json", reason))?;
+    tokens.reserve(&[&entry.query_prefix, &entry.passage_prefix]).map_err(|reason| files.invalid(reason))?;
     let pooling = entry.pooling.unwrap_or(Pooling::Mean);
+    if pooling == Pooling::Last && !tokens.ends_texts() {
+        return Err(files.invalid(
+            "the catalogue says `pooling = \"last\"`, and the tokenizer puts no token behind a text whose state could be its \
+             vector: take files whose tokenizer adds one (in GGUF, `tokenizer.ggml.add_eos_token`)",
+        ));
+    }
     let about = format!("{pooling} {}", tokens.longest());
     let mut identity = identity(files, &about, network.as_ref(), precision);
     if !entry.query_prefix.is_empty() || !entry.passage_prefix.is_empty() {
@@ -85,8 +88,13 @@ impl Embedder for TextEmbedder {
 
 impl TextEmbedder {
     fn embed(&self, work: Work, prefix: &str, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let inputs: Vec<Input> =
-            texts.par_iter().map(|text| self.tokens.input(prefix, text)).collect::<Result<_, _>>()?;
+        let input = |text: &&str| self.tokens.input(prefix, text);
+        let inputs: Result<Vec<Input>, ModelError> = match work {
+            // A question would wait for the documents whose texts keep all of rayon's threads busy.
+            Work::Question => texts.iter().map(input).collect(),
+            Work::Passages => texts.par_iter().map(input).collect(),
+        };
+        let inputs = inputs?;
         let mut vectors = vec![Vec::new(); inputs.len()];
         in_batches(self.network.as_ref(), (&self.turns, work), &inputs, |index, states| {
             vectors[index] = self.vector(states);
@@ -106,8 +114,13 @@ impl TextEmbedder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tokens::tests::tokens;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::Duration;
+
+    use super::super::tokens::tests::{tokens, without_end};
     use super::*;
+    use crate::catalog::ModelRole;
 
     /// A network whose states tell the sum of the tokens up to each, and where the second text begins.
     struct Sums;
@@ -158,6 +171,34 @@ mod tests {
         let vectors = embedder.embed_passages(&[&one, &other, &longer]).unwrap();
         assert!(vectors[0] != vectors[1], "the last token was cut off");
         assert_eq!(vectors[0], vectors[2]);
+    }
+
+    #[test]
+    fn the_last_state_is_no_vector_where_nothing_ends_a_text() {
+        let mut files = ModelFiles::unlisted(Path::new("somewhere/odd"), ModelRole::Embedder, "qwen3", &[]);
+        files.entry.dimensions = Some(2);
+        let opened = |files: &ModelFiles, tokens| open(files, Box::new(Sums), tokens, Precision::F32).map(|_| ());
+        files.entry.pooling = Some(Pooling::Mean);
+        opened(&files, without_end(30)).unwrap();
+        files.entry.pooling = Some(Pooling::Last);
+        opened(&files, tokens(30)).unwrap();
+        let error = opened(&files, without_end(30)).unwrap_err().to_string();
+        assert!(error.contains("`odd`") && error.contains("`pooling = \"last\"`"), "{error}");
+    }
+
+    #[test]
+    fn a_question_does_not_wait_for_threads_that_read_documents() {
+        let busy = Arc::new(Mutex::new(()));
+        let held = busy.lock().unwrap();
+        for _ in 0..rayon::current_num_threads() {
+            let busy = busy.clone();
+            rayon::spawn(move || drop(busy.lock()));
+        }
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(embedder(Pooling::Mean).embed_query("w1 w2").is_ok()));
+        let answered = receiver.recv_timeout(Duration::from_secs(10));
+        drop(held);
+        assert_eq!(answered, Ok(true));
     }
 
     #[test]

@@ -26,9 +26,9 @@ pub mod reranker;
 pub mod tokens;
 pub mod weights;
 
-/// Tokens of one batch at most, unless one input alone has more. More costs memory, gains nothing on a processor, and holds
-/// up questions longer.
-const BATCH_TOKENS: usize = 1024;
+/// Tokens of one batch at most, unless one input alone has more; what a network needed for that one, it gives back. More
+/// costs memory, gains nothing on a processor, and holds up questions longer.
+pub(crate) const BATCH_TOKENS: usize = 1024;
 
 /// What a network reads of one text or one pair of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn identity(files: &ModelFiles, about: &str, network: &dyn Network, precision: P
 /// # Errors
 /// [`ModelError::Io`], or [`ModelError::Invalid`] naming what is wrong with it.
 pub fn config<T: DeserializeOwned>(files: &ModelFiles) -> Result<T, ModelError> {
-    let path = files.path("config.json");
+    let path = files.listed("config.json")?;
     let text = std::fs::read(&path).map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
     serde_json::from_slice(&text).map_err(|error| invalid(files, "config.json", error))
 }

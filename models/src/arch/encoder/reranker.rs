@@ -1,12 +1,10 @@
 //! A cross-encoder: question and passage are read together, and a small head makes a score of the first token's state
 //! (Nogueira and Cho, arXiv:1901.04085).
 
-use rayon::prelude::*;
-
 use super::math::{Activation, Norm};
 use super::tokens::Tokens;
 use super::weights::Dense;
-use super::{Input, Network, identity, in_batches, invalid, pool};
+use super::{Input, Network, identity, in_batches, pool};
 use crate::catalog::Pooling;
 use crate::engine::qmatmul::Scratch;
 use crate::engine::team::Team;
@@ -49,16 +47,13 @@ pub fn open(
     precision: Precision,
 ) -> Result<Box<dyn Reranker>, ModelError> {
     let Some(room) = tokens.free_of_two() else {
-        return Err(invalid(
-            files,
-            "tokenizer.json",
-            "it leaves no room for a question and a passage, or knows no pairs",
+        return Err(files.invalid(
+            "its tokenizer knows no pairs of texts, or `max_tokens` leaves no room for a question and a passage",
         ));
     };
     let labels = head.output.weight.rows();
     if !matches!(labels, 1 | 2) {
-        let reason = format!("its classifier has {labels} labels; 1 or 2 make a reranker");
-        return Err(invalid(files, "config.json", reason));
+        return Err(files.invalid(format!("its classifier has {labels} labels; 1 or 2 make a reranker")));
     }
     let about = tokens.longest().to_string();
     Ok(Box::new(CrossEncoder {
@@ -95,7 +90,8 @@ impl Reranker for CrossEncoder {
     fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelError> {
         let question = self.tokens.encode("", query)?;
         let input = |passage: &&str| self.tokens.input_of_two(&question, &self.tokens.encode("", passage)?);
-        let inputs: Vec<Input> = passages.par_iter().map(input).collect::<Result<_, _>>()?;
+        // Not on rayon's threads: the question would wait for the documents that keep them busy.
+        let inputs: Vec<Input> = passages.iter().map(input).collect::<Result<_, _>>()?;
         let hidden = self.network.hidden();
         let mut pooled = vec![0.0; inputs.len() * hidden];
         in_batches(self.network.as_ref(), (&self.turns, Work::Question), &inputs, |index, states| {

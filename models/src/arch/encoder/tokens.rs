@@ -41,7 +41,7 @@ struct Template {
 impl Tokens {
     /// Reads `tokenizer.json` for a network that knows `vocabulary` tokens.
     pub fn open(files: &ModelFiles, vocabulary: usize) -> Result<Self, ModelError> {
-        let path = files.path("tokenizer.json");
+        let path = files.listed("tokenizer.json")?;
         let failed = |error: tokenizers::Error| invalid(files, "tokenizer.json", error);
         let tokenizer = Tokenizer::from_file(&path).map_err(failed)?;
         Self::new(tokenizer, vocabulary, files.entry.max_tokens).map_err(failed)
@@ -89,6 +89,11 @@ impl Tokens {
     /// so that none is taken for short.
     pub fn count(&self, text: &str) -> usize {
         self.encode("", text).map_or(text.len(), |ids| ids.len())
+    }
+
+    /// Whether a text ends with a special token, which [`crate::catalog::Pooling::Last`] counts on.
+    pub fn ends_texts(&self) -> bool {
+        !self.single.after.is_empty()
     }
 
     /// Tokens of an input at most, special ones and prefix among them.
@@ -217,6 +222,13 @@ pub mod tests {
             "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]" }
         });
         Tokens::new(Tokenizer::from_bytes(json.to_string()).unwrap(), 50, max_tokens).unwrap()
+    }
+
+    /// The same with nothing behind a text.
+    pub fn without_end(max_tokens: usize) -> Tokens {
+        let mut tokens = tokens(max_tokens);
+        tokens.single.after.clear();
+        tokens
     }
 
     #[test]
