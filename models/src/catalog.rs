@@ -3,11 +3,12 @@
 //! Pure data, checked once when it is read: unknown fields, unknown architectures and dangling names are refused, so
 //! that what a command lists is what it can load.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::TEMPLATE_FILES;
 use crate::{ModelError, arch};
 
 const BUILT_IN: &str = include_str!("../catalog.toml");
@@ -166,7 +167,7 @@ pub enum Source {
 
 impl Catalog {
     /// Reads the built-in catalogue and, where `extra` names a file of the same format, adds that file's entries;
-    /// an entry of the same name replaces the built-in one.
+    /// an entry of the same name, in upper or lower case, replaces the built-in one.
     ///
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Invalid`] naming the extra file and what is wrong with it.
@@ -176,8 +177,9 @@ impl Catalog {
             let file = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|source| ModelError::Io { path: file.clone(), source })?;
             let added = Self::parse(&file, &text)?;
-            catalog.models.retain(|old| added.models.iter().all(|new| new.name != old.name));
-            catalog.profiles.retain(|old| added.profiles.iter().all(|new| new.name != old.name));
+            let is_other = |new: &str, old: &str| !new.eq_ignore_ascii_case(old);
+            catalog.models.retain(|old| added.models.iter().all(|new| is_other(&new.name, &old.name)));
+            catalog.profiles.retain(|old| added.profiles.iter().all(|new| is_other(&new.name, &old.name)));
             catalog.models.extend(added.models);
             catalog.profiles.extend(added.profiles);
             catalog.check(&file)?;
@@ -230,6 +232,8 @@ impl Catalog {
     }
 
     fn check(&self, file: &str) -> Result<(), ModelError> {
+        only_once(self.models.iter().map(|model| &model.name)).map_err(|reason| invalid(file, reason))?;
+        only_once(self.profiles.iter().map(|profile| &profile.name)).map_err(|reason| invalid(file, reason))?;
         for model in &self.models {
             model.check().map_err(|reason| invalid(file, format!("model `{}`: {reason}", model.name)))?;
         }
@@ -250,6 +254,33 @@ impl Catalog {
 }
 
 impl Model {
+    /// A model that no catalogue lists, of which nothing is known but what it takes to open it.
+    pub fn unlisted(name: &str, role: ModelRole, architecture: &str, files: &[&str]) -> Self {
+        let file = |name: &&str| ModelFile { name: (*name).to_owned(), bytes: None, sha256: None };
+        Self {
+            name: name.to_owned(),
+            role,
+            architecture: architecture.to_owned(),
+            summary: String::new(),
+            languages: Vec::new(),
+            language_note: String::new(),
+            licence: String::new(),
+            memory_mib: 0,
+            dimensions: None,
+            max_tokens: 0,
+            pooling: None,
+            query_prefix: String::new(),
+            passage_prefix: String::new(),
+            files: files.iter().map(file).collect(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// Whether one of its files is called so.
+    pub fn lists(&self, file: &str) -> bool {
+        self.files.iter().any(|own| own.name == file)
+    }
+
     /// Length of all files in bytes, where the catalogue knows it.
     pub fn bytes(&self) -> Option<u64> {
         self.files.iter().map(|file| file.bytes).sum()
@@ -279,6 +310,11 @@ impl Model {
         if self.files.is_empty() {
             return Err("it has no files".to_owned());
         }
+        let is_gguf = self.files.iter().any(|file| file.name.ends_with(".gguf"));
+        if self.role == ModelRole::Generator && !is_gguf && !TEMPLATE_FILES.iter().any(|file| self.lists(file)) {
+            let files = TEMPLATE_FILES.join("`, `");
+            return Err(format!("a generator in safetensors needs a chat template: list the one it has of `{files}`"));
+        }
         for file in &self.files {
             if !is_plain_name(&file.name) {
                 return Err(format!("`{}` must be a plain file name", file.name));
@@ -291,6 +327,17 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Names are found whatever their case, so that a second one would never be.
+fn only_once<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name.to_ascii_lowercase()) {
+            return Err(format!("`{name}` is listed twice"));
+        }
+    }
+    Ok(())
 }
 
 /// A name becomes part of a path, so it may neither leave its directory nor hide in it.
@@ -379,6 +426,8 @@ mod tests {
         assert!(catalog.model("all-minilm-l6-v2").is_ok());
         let replaced = with_extra(&COMPANY_MODEL.replace("house-embedder", "all-MiniLM-L6-v2")).unwrap();
         assert_eq!(replaced.model("all-MiniLM-L6-v2").unwrap().summary, "ours");
+        let replaced = with_extra(&COMPANY_MODEL.replace("house-embedder", "All-minilm-l6-v2")).unwrap();
+        assert_eq!(replaced.model("all-MiniLM-L6-v2").unwrap().summary, "ours");
     }
 
     #[test]
@@ -387,6 +436,11 @@ mod tests {
             (COMPANY_MODEL.replace("licence", "license"), "license"),
             (COMPANY_MODEL.replace("\"bert\"", "\"bart\""), "known: bert"),
             (COMPANY_MODEL.replace("house-embedder", "../up"), "plain file name"),
+            (format!("{COMPANY_MODEL}{}", COMPANY_MODEL.replace("house", "House")), "`House-embedder` is listed twice"),
+            (
+                COMPANY_MODEL.replace("\"embedder\"", "\"generator\"").replace("\"bert\"", "\"llama\""),
+                "needs a chat template",
+            ),
             (COMPANY_MODEL.replace("dimensions = 384", ""), "`dimensions`"),
             (format!("{COMPANY_MODEL}\nsha256 = \"ABC\""), "64 lower-case"),
             (

@@ -1,11 +1,8 @@
-//! Weights in, vectors and tokens out: the models of Intramuros on candle.
+//! Weights in, vectors and tokens out: the models of Intramuros, on an inference engine of its own.
 //!
 //! This crate knows no documents, users, network or vector store. [`catalog`] says which models exist by name,
 //! [`weights`] finds and verifies their files, [`open_embedder`], [`open_reranker`] and [`open_generator`] bring them to
 //! life.
-
-use std::sync::{Arc, Weak, mpsc};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +10,16 @@ pub mod arch;
 pub mod catalog;
 pub mod device;
 pub mod engine;
+mod error;
 pub mod memory;
+mod stream;
 mod turns;
 pub mod weights;
 
 pub use engine::CompiledGrammar;
+pub use error::ModelError;
+pub(crate) use stream::EventSender;
+pub use stream::{TokenStream, Waited};
 
 /// Brings an installed embedder to life; its files come from [`weights::locate`].
 ///
@@ -46,13 +48,17 @@ fn open_of<F: Copy>(
     let architecture = files.entry.architecture.as_str();
     match table.iter().find(|(name, _)| *name == architecture) {
         Some((_, open)) => {
-            memory::check(&files.name, &memory::Need::of_files(files, 0, precision)?, memory::available())?;
+            let need = memory::Need::of_files(files, 0, precision)?;
+            // What a GGUF file holds is coded already.
+            let could_be_smaller = precision == Precision::F32 && files.with_extension("gguf").is_err();
+            let setting = if could_be_smaller { "set `models.precision = \"int8\"`, " } else { "" };
+            memory::check(&files.name, &need, memory::available(), setting)?;
             Ok(*open)
         }
         None => {
             let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
             let reason = format!("architecture `{architecture}` is no {kind}; known: {}", known.join(", "));
-            Err(ModelError::Invalid { file: files.name.clone(), reason })
+            Err(files.invalid(reason))
         }
     }
 }
@@ -71,16 +77,11 @@ pub fn open_generator(
     if !known.contains(&architecture) {
         let known = known.join(", ");
         let reason = format!("architecture `{architecture}` is no generator; known: {known}");
-        return Err(ModelError::Invalid { file: files.name.clone(), reason });
+        return Err(files.invalid(reason));
     }
     let need = memory::Need::of_files(files, options.kv_bytes as u64, Precision::F32)?;
-    memory::check(&files.name, &need, memory::available())?;
-    // A GGUF file, or else a folder of the hub.
-    let path = files.with_extension("gguf").or_else(|error| match files.with_extension("safetensors") {
-        Ok(_) => Ok(files.directory.clone()),
-        Err(_) => Err(error),
-    })?;
-    Ok(Box::new(engine::Llama::load(&path, &files.name, &files.fingerprint, options)?))
+    memory::check(&files.name, &need, memory::available(), "set `models.kv_mib` lower, ")?;
+    Ok(Box::new(engine::DecoderGenerator::load(files, options)?))
 }
 
 /// Turns texts into vectors of unit length.
@@ -265,189 +266,4 @@ pub enum Finish {
     Stop,
     /// `max_tokens` or the context was full.
     Length,
-}
-
-/// The events of one generation. Blocks while waiting for the next; dropping it cancels.
-pub struct TokenStream {
-    events: mpsc::Receiver<Result<Event, ModelError>>,
-    /// Lives as long as somebody reads; the writer looks whether it still does.
-    _reader: Arc<()>,
-    ended: bool,
-}
-
-/// The writing end of a [`TokenStream`].
-pub(crate) struct EventSender {
-    events: mpsc::Sender<Result<Event, ModelError>>,
-    reader: Weak<()>,
-}
-
-impl TokenStream {
-    pub(crate) fn channel() -> (EventSender, TokenStream) {
-        let (sender, events) = mpsc::channel();
-        let reader = Arc::new(());
-        let sender = EventSender { events: sender, reader: Arc::downgrade(&reader) };
-        (sender, TokenStream { events, _reader: reader, ended: false })
-    }
-}
-
-impl EventSender {
-    /// Whether the stream still exists.
-    pub(crate) fn is_read(&self) -> bool {
-        self.reader.strong_count() > 0
-    }
-
-    /// Sends an event; nobody being there to read it is no error.
-    pub(crate) fn send(&self, event: Result<Event, ModelError>) {
-        self.events.send(event).ok();
-    }
-}
-
-/// What came of waiting for an event.
-pub enum Waited {
-    /// It came.
-    Event(Result<Event, ModelError>),
-    /// None came in the time given; there may be more.
-    Nothing,
-    /// There are no more.
-    End,
-}
-
-impl TokenStream {
-    /// Waits for the next event for at most this long.
-    pub fn wait(&mut self, most: Duration) -> Waited {
-        if self.ended {
-            return Waited::End;
-        }
-        match self.events.recv_timeout(most) {
-            Ok(event) => Waited::Event(self.seen(event)),
-            Err(mpsc::RecvTimeoutError::Timeout) => Waited::Nothing,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Waited::Event(self.seen(Err(cut_off()))),
-        }
-    }
-
-    fn seen(&mut self, event: Result<Event, ModelError>) -> Result<Event, ModelError> {
-        self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));
-        event
-    }
-}
-
-/// A writer that ends without a last event must not look like a complete answer.
-fn cut_off() -> ModelError {
-    ModelError::Compute("the generator stopped in the middle of an answer".into())
-}
-
-impl Iterator for TokenStream {
-    type Item = Result<Event, ModelError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let event = self.events.recv().unwrap_or_else(|_| Err(cut_off()));
-        Some(self.seen(event))
-    }
-}
-
-/// What can go wrong with a model. Messages say what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// The name is not in the catalogue.
-    #[error("no model or profile `{name}` in the catalogue; known: {known}")]
-    Unknown {
-        /// As asked.
-        name: String,
-        /// Comma-separated.
-        known: String,
-    },
-    /// The files are not on this machine.
-    #[error(
-        "model `{name}` is not installed in {directory} (`{file}` is missing): run `intramuros models pull {name}`, or `intramuros models import DIR` on a machine without network"
-    )]
-    NotInstalled {
-        /// Model name.
-        name: String,
-        /// Where it should be.
-        directory: String,
-        /// First missing file.
-        file: String,
-    },
-    /// A file is not the one the catalogue names.
-    #[error(
-        "`{file}` of model `{name}` has sha256 {actual} and should have {expected}: the file is damaged or another one; delete it and run `intramuros models pull {name}` or `intramuros models import DIR`"
-    )]
-    WrongHash {
-        /// Model name.
-        name: String,
-        /// File name.
-        file: String,
-        /// From the catalogue.
-        expected: String,
-        /// Of the file.
-        actual: String,
-    },
-    /// A file cannot be understood.
-    #[error("cannot load `{file}`: {reason}")]
-    Invalid {
-        /// File name.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Loading it would take more memory than there is.
-    #[error(
-        "model `{name}` needs {need} MiB of memory ({parts}) and {available} MiB are available: close what else runs, give this machine or container more, set `models.kv_mib` lower, or choose a smaller model"
-    )]
-    TooLarge {
-        /// Model name.
-        name: String,
-        /// MiB in all.
-        need: u64,
-        /// What for.
-        parts: String,
-        /// MiB.
-        available: u64,
-    },
-    /// The memory set aside for keys and values is too small.
-    #[error(
-        "{bytes} bytes for keys and values are too few, the model needs {needed} at least: set `models.kv_mib` higher"
-    )]
-    KvTooSmall {
-        /// As set.
-        bytes: usize,
-        /// At least.
-        needed: usize,
-    },
-    /// The prompt alone fills the context.
-    #[error(
-        "the prompt has {tokens} tokens and the model's context holds {context}: ask with fewer or shorter passages"
-    )]
-    PromptTooLong {
-        /// Of the prompt.
-        tokens: usize,
-        /// Of the model.
-        context: usize,
-    },
-    /// The queue is full.
-    #[error("{waiting} requests wait for the generator already: try again in a few seconds")]
-    Busy {
-        /// In the queue.
-        waiting: usize,
-    },
-    /// Reading or writing a file failed.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The chat template failed.
-    #[error("the model's chat template cannot be used: {0}")]
-    Template(String),
-    /// A grammar cannot be followed.
-    #[error("the form of the answer cannot be followed: {0}")]
-    Grammar(String),
-    /// The computation failed.
-    #[error("the model failed while computing: {0}")]
-    Compute(String),
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ModelError;
-use crate::catalog::{Model, ModelFile, ModelRole};
+use crate::catalog::{Model, ModelRole};
 use crate::engine::gguf::GgufFile;
 
 /// Name of the manifest in a model's directory.
@@ -67,25 +67,16 @@ impl ModelFiles {
         let file = GgufFile::open(path)?;
         let architecture = file.content()?.text("general.architecture").unwrap_or_default().to_owned();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let entry = Model {
-            name: name.clone(),
-            role: ModelRole::Generator,
-            architecture,
-            summary: String::new(),
-            languages: Vec::new(),
-            language_note: String::new(),
-            licence: String::new(),
-            memory_mib: 0,
-            dimensions: None,
-            max_tokens: 0,
-            pooling: None,
-            query_prefix: String::new(),
-            passage_prefix: String::new(),
-            files: vec![ModelFile { name: name.clone(), bytes: None, sha256: None }],
-            sources: Vec::new(),
-        };
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { name, directory, entry, fingerprint: "unverified".to_owned() })
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let files = Self::unlisted(directory, ModelRole::Generator, &architecture, &[name.as_str()]);
+        Ok(Self { entry: Model { name: name.clone(), ..files.entry }, name, ..files })
+    }
+
+    /// Files in a directory that no catalogue lists and nothing verifies; the model is called as the directory.
+    pub fn unlisted(directory: &Path, role: ModelRole, architecture: &str, files: &[&str]) -> Self {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let entry = Model::unlisted(&name, role, architecture, files);
+        Self { name, directory: directory.to_owned(), entry, fingerprint: "unverified".to_owned() }
     }
 
     /// Where a file of the model lies.
@@ -93,18 +84,42 @@ impl ModelFiles {
         self.directory.join(file)
     }
 
+    /// The same for one that is read: nobody has verified what else lies in the directory.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when the catalogue does not list it.
+    pub fn listed(&self, file: &str) -> Result<PathBuf, ModelError> {
+        match self.entry.lists(file) {
+            true => Ok(self.path(file)),
+            false => Err(self.invalid(format!("the catalogue lists no `{file}` for it"))),
+        }
+    }
+
+    /// The error that says what is wrong with the model as the catalogue describes it.
+    pub fn invalid(&self, reason: impl Into<String>) -> ModelError {
+        ModelError::Invalid { file: self.name.clone(), reason: reason.into() }
+    }
+
     /// Where the model's file with this extension (`gguf`, `safetensors`) lies.
     ///
     /// # Errors
     /// [`ModelError::Invalid`] when the catalogue lists none.
     pub fn with_extension(&self, extension: &str) -> Result<PathBuf, ModelError> {
-        for file in &self.entry.files {
-            if Path::new(&file.name).extension().is_some_and(|have| have == extension) {
-                return Ok(self.path(&file.name));
-            }
+        self.all_with_extension(extension).map(|mut paths| paths.swap_remove(0))
+    }
+
+    /// Where the model's files with this extension lie; at least one.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::with_extension`].
+    pub fn all_with_extension(&self, extension: &str) -> Result<Vec<PathBuf>, ModelError> {
+        let has_it = |name: &str| Path::new(name).extension().is_some_and(|own| own == extension);
+        let files = self.entry.files.iter().filter(|file| has_it(&file.name));
+        let paths: Vec<PathBuf> = files.map(|file| self.path(&file.name)).collect();
+        match paths.is_empty() {
+            true => Err(self.invalid(format!("the catalogue lists no `.{extension}` file for it"))),
+            false => Ok(paths),
         }
-        let reason = format!("the catalogue lists no `.{extension}` file for it");
-        Err(ModelError::Invalid { file: self.name.clone(), reason })
     }
 }
 
@@ -299,7 +314,7 @@ fn io(path: &Path, source: std::io::Error) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Catalog;
+    use crate::catalog::{Catalog, ModelFile};
 
     fn two_files() -> Model {
         let mut entry = Catalog::load(None).unwrap().model("all-MiniLM-L6-v2").unwrap().clone();
@@ -330,6 +345,8 @@ mod tests {
         assert_eq!(files.fingerprint.len(), 16);
         assert_eq!(files.with_extension("bin").unwrap(), models_dir.path().join("tiny/a.bin"));
         assert!(files.with_extension("gguf").is_err());
+        assert_eq!(files.listed("b.bin").unwrap(), models_dir.path().join("tiny/b.bin"));
+        assert!(files.listed(MANIFEST).unwrap_err().to_string().contains(&format!("no `{MANIFEST}`")));
         verify(&files).unwrap();
         assert!(manifest(models_dir.path(), "tiny").unwrap().unwrap().trusted_on_first_use);
     }

@@ -12,10 +12,12 @@ use super::tokenizer::Tokenizer;
 use super::worker::{Task, Worker};
 use super::{EngineOptions, Network};
 use crate::arch::decoder::{self, Config, Options};
+use crate::memory::Promise;
+use crate::weights::ModelFiles;
 use crate::{GenerateRequest, Generator, Grammar, Message, ModelError, TokenStream};
 
 /// A decoder with its tokenizer and chat template, ready to write.
-pub struct Llama {
+pub struct DecoderGenerator {
     identity: String,
     context: usize,
     tokenizer: Arc<Tokenizer>,
@@ -23,17 +25,21 @@ pub struct Llama {
     worker: Worker,
     /// The tokens as grammars see them, made when the first one comes.
     vocabulary: OnceLock<Result<Vocabulary, String>>,
+    /// Of its keys and values.
+    _memory: Promise,
 }
 
-impl Llama {
-    /// Loads a GGUF file, or a folder as the Hugging Face hub lays models out; `name` and `fingerprint` become the
-    /// generator's identity.
+impl DecoderGenerator {
+    /// Loads a GGUF file, or else a folder as the Hugging Face hub lays models out.
     ///
     /// # Errors
     /// [`ModelError::Io`] when a file cannot be read, [`ModelError::Invalid`] when it is not a usable model.
-    pub fn load(path: &Path, name: &str, fingerprint: &str, options: &EngineOptions) -> Result<Self, ModelError> {
-        let identity = format!("{name}@{fingerprint}");
-        if path.is_dir() { Self::from_hub(path, identity, options) } else { Self::from_gguf(path, identity, options) }
+    pub fn load(files: &ModelFiles, options: &EngineOptions) -> Result<Self, ModelError> {
+        let identity = format!("{}@{}", files.name, files.fingerprint);
+        match files.with_extension("gguf") {
+            Ok(path) => Self::from_gguf(&path, identity, options),
+            Err(_) => Self::from_hub(files, identity, options),
+        }
     }
 
     fn from_gguf(path: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
@@ -53,8 +59,8 @@ impl Llama {
         Self::over(Box::new(network), tokenizer, template, identity, options)
     }
 
-    fn from_hub(directory: &Path, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
-        let folder = HubFolder::open(directory)?;
+    fn from_hub(files: &ModelFiles, identity: String, options: &EngineOptions) -> Result<Self, ModelError> {
+        let folder = HubFolder::open(files)?;
         let network = decoder::from_hub(&folder, |config| network_options(config, options))?;
         let tokenizer = Tokenizer::from_hub(&folder, network.vocabulary())?;
         let template = ChatTemplate::new(ChatTemplate::of_hub(&folder)?.as_deref(), &tokenizer);
@@ -69,11 +75,13 @@ impl Llama {
         identity: String,
         options: &EngineOptions,
     ) -> Result<Self, ModelError> {
-        let context = network.context_length();
+        let (context, page_bytes) = (network.context_length(), network.kv_shape().page_bytes());
         let tokenizer = Arc::new(tokenizer);
         let worker = Worker::start(network, tokenizer.clone(), options)?;
+        let memory = Promise::new(worker.positions() / PAGE * page_bytes);
         let context = context.min(worker.positions());
-        Ok(Self { identity, context, tokenizer, template, worker, vocabulary: OnceLock::new() })
+        let vocabulary = OnceLock::new();
+        Ok(Self { identity, context, tokenizer, template, worker, vocabulary, _memory: memory })
     }
 
     fn constraint(&self, grammar: &Grammar) -> Result<Constraint, ModelError> {
@@ -100,7 +108,7 @@ fn network_options(config: &Config, options: &EngineOptions) -> Options {
     Options { positions: config.context.min(pages * PAGE), ..network }
 }
 
-impl Generator for Llama {
+impl Generator for DecoderGenerator {
     fn identity(&self) -> &str {
         &self.identity
     }

@@ -2,24 +2,21 @@
 //! several files.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
+use std::path::PathBuf;
 
 use super::gguf::RawTensor;
 use super::json::Json;
 use super::safetensors::SafetensorsFile;
 use crate::ModelError;
+use crate::weights::ModelFiles;
 
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-/// Says which file holds which tensor, where there are several.
-const INDEX: &str = "model.safetensors.index.json";
 
-/// An opened folder; its weights are mapped, not read.
+/// An opened folder; its weights are mapped, not read. Files that the catalogue does not list count as absent: nobody has
+/// verified them.
 pub struct HubFolder {
     directory: PathBuf,
+    listed: Vec<String>,
     config: Json,
     files: Vec<SafetensorsFile>,
     /// Where each tensor lies among `files`.
@@ -27,24 +24,21 @@ pub struct HubFolder {
 }
 
 impl HubFolder {
-    /// Opens a folder.
+    /// Opens the folder of a model.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when a file is missing, [`ModelError::Invalid`] when one is damaged.
-    pub fn open(directory: &Path) -> Result<Self, ModelError> {
+    /// [`ModelError::Io`] when a file cannot be read, [`ModelError::Invalid`] when one is damaged or not listed.
+    pub fn open(model: &ModelFiles) -> Result<Self, ModelError> {
         let mut folder = Self {
-            directory: directory.to_owned(),
+            directory: model.directory.clone(),
+            listed: model.entry.files.iter().map(|file| file.name.clone()).collect(),
             config: Json::default(),
             files: Vec::new(),
             places: HashMap::new(),
         };
         folder.config = folder.json(CONFIG)?.ok_or_else(|| folder.missing(CONFIG))?;
-        let names = match folder.json(INDEX)? {
-            Some(index) => files_of(&index).map_err(|reason| folder.invalid(INDEX, reason))?,
-            None => vec![WEIGHTS.to_owned()],
-        };
-        for name in names {
-            let file = SafetensorsFile::open(&folder.directory.join(name))?;
+        for path in model.all_with_extension("safetensors")? {
+            let file = SafetensorsFile::open(&path)?;
             let index = folder.files.len();
             folder.places.extend(file.tensor_names().map(|name| (name.to_owned(), index)));
             folder.files.push(file);
@@ -57,20 +51,20 @@ impl HubFolder {
         &self.config
     }
 
-    /// A file of text; nothing where there is none.
+    /// A file of text; nothing where none is listed.
     ///
     /// # Errors
     /// [`ModelError::Io`] when it cannot be read.
     pub fn text(&self, file: &str) -> Result<Option<String>, ModelError> {
-        let path = self.directory.join(file);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ModelError::Io { path: path.display().to_string(), source }),
+        if !self.listed.iter().any(|listed| listed == file) {
+            return Ok(None);
         }
+        let path = self.directory.join(file);
+        let text = std::fs::read_to_string(&path);
+        text.map(Some).map_err(|source| ModelError::Io { path: path.display().to_string(), source })
     }
 
-    /// A file of JSON; nothing where there is none.
+    /// A file of JSON; nothing where none is listed.
     ///
     /// # Errors
     /// As [`HubFolder::text`], and [`ModelError::Invalid`] when it is damaged.
@@ -98,9 +92,9 @@ impl HubFolder {
         self.files[*place].tensor(name)
     }
 
-    /// Length of all weights.
-    pub fn tensor_bytes(&self) -> u64 {
-        self.files.iter().map(SafetensorsFile::bytes).sum()
+    /// All of its tensors of floats, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = RawTensor<'_>> {
+        self.files.iter().flat_map(SafetensorsFile::tensors)
     }
 
     /// Tells the system that the weights will not be needed again soon, so that they do not count as memory in use.
@@ -113,33 +107,16 @@ impl HubFolder {
         ModelError::Invalid { file: self.directory.join(file).display().to_string(), reason: reason.into() }
     }
 
-    /// The error that says that a file is not there.
+    /// The error that says that a file is needed and not listed.
     pub fn missing(&self, file: &str) -> ModelError {
-        let path = self.directory.join(file).display().to_string();
-        ModelError::Io { path, source: ErrorKind::NotFound.into() }
+        self.invalid(file, "the catalogue does not list it")
     }
-}
-
-/// The files that an index names, each once.
-fn files_of(index: &Json) -> Result<Vec<String>, String> {
-    let Some(Value::Object(places)) = index.get("weight_map") else { return Err("it lacks `weight_map`".into()) };
-    let mut names = Vec::new();
-    for file in places.values() {
-        let name = file.as_str().ok_or("`weight_map` holds something other than names of files")?;
-        // The name becomes part of a path, which must not lead out of the folder.
-        if name.contains(['/', '\\']) || name.starts_with('.') {
-            return Err(format!("`weight_map` names `{name}`, which is no plain name of a file"));
-        }
-        names.push(name.to_owned());
-    }
-    names.sort_unstable();
-    names.dedup();
-    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::ModelRole;
 
     fn weights(name: &str) -> Vec<u8> {
         let header = format!(r#"{{"{name}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
@@ -153,20 +130,40 @@ mod tests {
     fn weights_in_several_files_are_one() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
-        assert!(matches!(HubFolder::open(directory.path()), Err(ModelError::Io { .. })));
+        let open = |names: &[&str]| {
+            HubFolder::open(&ModelFiles::unlisted(directory.path(), ModelRole::Generator, "llama", names))
+        };
+        let names = [CONFIG, "one.safetensors", "two.safetensors"];
+        assert!(matches!(open(&names), Err(ModelError::Io { .. })));
         write(CONFIG, b"{}");
         write("one.safetensors", &weights("a"));
         write("two.safetensors", &weights("b"));
-        write(INDEX, br#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}}"#);
-        let folder = HubFolder::open(directory.path()).unwrap();
+        let folder = open(&names).unwrap();
         assert!(folder.has_tensor("a") && folder.has_tensor("b") && !folder.has_tensor("c"));
+        assert_eq!(folder.tensors().map(|tensor| tensor.bytes.len()).sum::<usize>(), 8);
         folder.forget();
         assert_eq!(folder.tensor("b").unwrap().bytes, 1.5f32.to_le_bytes());
         assert!(folder.tensor("c").unwrap_err().contains("`c` is missing"));
-        assert_eq!(folder.text("README.md").unwrap(), None);
-        for index in [r#"{"weight_map": {"a": "../one.safetensors"}}"#, r#"{"weight_map": {"a": 1}}"#, "{}", "{"] {
-            write(INDEX, index.as_bytes());
-            assert!(matches!(HubFolder::open(directory.path()), Err(ModelError::Invalid { .. })), "{index}");
+    }
+
+    #[test]
+    fn what_is_not_listed_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, bytes) in [
+            (CONFIG, b"{}".to_vec()),
+            ("model.safetensors", weights("a")),
+            ("more.safetensors", weights("b")),
+            ("generation_config.json", b"{".to_vec()),
+        ] {
+            std::fs::write(directory.path().join(name), bytes).unwrap();
         }
+        let open = |names: &[&str]| {
+            HubFolder::open(&ModelFiles::unlisted(directory.path(), ModelRole::Generator, "llama", names))
+        };
+        let folder = open(&[CONFIG, "model.safetensors"]).unwrap();
+        assert!(folder.has_tensor("a") && !folder.has_tensor("b"));
+        assert!(folder.json("generation_config.json").unwrap().is_none());
+        assert!(open(&["model.safetensors"]).err().unwrap().to_string().contains("does not list it"));
+        assert!(open(&[CONFIG]).err().unwrap().to_string().contains("no `.safetensors`"));
     }
 }

@@ -1,10 +1,12 @@
-//! What runs a network that writes text: one thread owns it, everything else hands it requests.
+//! What runs a network. One that writes text is owned by one thread, and everything else hands it requests; the networks of
+//! vectors and scores share its files, its arithmetic and its threads.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `gguf`, `safetensors`, `torch`, `json`, `hub` | reading weights and metadata |
+//! | `mapped`, `gguf`, `safetensors`, `torch`, `json`, `hub` | reading weights and metadata |
 //! | `tokenizer`, `template` | text to tokens and back, messages to a prompt |
-//! | `qmatmul`, `attention`, `math` | the arithmetic, with kernels for the processor at hand |
+//! | `qmatmul`, `attention`, `math` | the arithmetic |
+//! | `way` | which kernels the processor at hand can run |
 //! | `sampler`, `output` | choosing tokens, and text from them |
 //! | `constraint` | forbidding the tokens that would break a grammar |
 //! | `team`, `shared` | threads that compute together, and memory that they share |
@@ -47,7 +49,8 @@ mod way;
 mod worker;
 
 pub use self::constraint::CompiledGrammar;
-pub use self::generator::Llama;
+pub use self::generator::DecoderGenerator;
+pub(crate) use self::template::TEMPLATE_FILES;
 
 /// How an engine is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +84,8 @@ pub trait Network: Send {
 
     /// Computes spans of tokens, each after what was computed of its sequence earlier, and keeps their keys and values in
     /// the pages that the span names. `scores` becomes a row of [`Network::vocabulary`] numbers for each token whose scores
-    /// a span asks for, in their order. A token's results do not depend on what else is in the batch, bit by bit.
+    /// a span asks for, in their order. A token's results do not depend on what else is in the batch, bit by bit, as
+    /// long as all numbers are finite.
     ///
     /// # Errors
     /// [`ModelError::Compute`]; the spans' positions then hold nothing that can be relied on.
