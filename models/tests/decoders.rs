@@ -1,6 +1,8 @@
 //! Every decoder architecture against transformers, on tiny random checkpoints in both layouts: `data/decoders/` has them and
 //! the script that made them.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,15 +11,16 @@ use candle_core::Device;
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{self, Value};
 use intramuros_models::arch::decoder::{self, Decoder, Options};
-use intramuros_models::catalog::{Model, ModelFile, ModelRole, Pooling};
+use intramuros_models::catalog::{ModelRole, Pooling};
 use intramuros_models::engine::attention::{KvCache, PAGE, PageId, Precision as KvPrecision};
 use intramuros_models::engine::gguf::GgufFile;
 use intramuros_models::engine::hub::HubFolder;
 use intramuros_models::engine::safetensors::SafetensorsFile;
 use intramuros_models::engine::team::Team;
-use intramuros_models::engine::{EngineOptions, Llama, Network, Span};
+use intramuros_models::engine::{DecoderGenerator, EngineOptions, Network, Span};
+use intramuros_models::memory;
 use intramuros_models::weights::ModelFiles;
-use intramuros_models::{Embedder, Event, GenerateRequest, Generator, ModelError, Precision, open_embedder};
+use intramuros_models::{Embedder, GenerateRequest, ModelError, Precision, open_embedder};
 use serde::Deserialize;
 
 const GENERATORS: [&str; 9] =
@@ -65,6 +68,15 @@ fn expected(name: &str, prompt: usize) -> Vec<f32> {
     tensor.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
+/// A checkpoint as if it had been installed. Decoders read in `config.json` which one they are.
+fn files(directory: &Path, layout: Layout, role: ModelRole) -> ModelFiles {
+    let names: &[&str] = match layout {
+        Layout::Gguf => &["model.gguf"],
+        Layout::Hub => &["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"],
+    };
+    ModelFiles::unlisted(directory, role, "qwen3", names)
+}
+
 fn load_from(directory: &Path, layout: Layout, positions: usize) -> Result<Decoder, ModelError> {
     let options = Options { kv: KvPrecision::F32, positions, ..Options::default() };
     match layout {
@@ -72,7 +84,9 @@ fn load_from(directory: &Path, layout: Layout, positions: usize) -> Result<Decod
             let file = GgufFile::open(&directory.join("model.gguf"))?;
             decoder::from_gguf(&file, &file.content()?, |_| options)
         }
-        Layout::Hub => decoder::from_hub(&HubFolder::open(directory)?, |_| options),
+        Layout::Hub => {
+            decoder::from_hub(&HubFolder::open(&files(directory, layout, ModelRole::Generator))?, |_| options)
+        }
     }
 }
 
@@ -143,13 +157,19 @@ fn parts_of_any_length_give_the_same_bits() {
     }
 }
 
-fn generator(name: &str, layout: Layout) -> Llama {
-    let path = match layout {
-        Layout::Gguf => directory(name).join("model.gguf"),
-        Layout::Hub => directory(name),
-    };
+fn generator(name: &str, layout: Layout) -> DecoderGenerator {
     let options = EngineOptions { threads: 1, kv_bytes: 1 << 22, sequences: 1 };
-    Llama::load(&path, name, "0", &options).unwrap()
+    DecoderGenerator::load(&files(&directory(name), layout, ModelRole::Generator), &options).unwrap()
+}
+
+#[test]
+fn memory_of_a_loaded_generator_is_promised_to_nobody_else() {
+    // More than all other tests together.
+    let options = EngineOptions { threads: 1, kv_bytes: 1 << 30, sequences: 1 << 20 };
+    let generator = DecoderGenerator::load(&files(&directory("llama"), Layout::Hub, ModelRole::Generator), &options);
+    assert!(memory::promised() > 1 << 29, "{}", memory::promised());
+    drop(generator.unwrap());
+    assert!(memory::promised() < 1 << 29, "{}", memory::promised());
 }
 
 #[test]
@@ -171,17 +191,12 @@ fn tokens_are_those_of_transformers() {
 }
 
 #[test]
-fn both_layouts_write_the_same_and_tokens_go_back_to_text() {
+fn both_layouts_write_the_same_text() {
     for name in GENERATORS {
         let written = LAYOUTS.map(|layout| {
             let generator = generator(name, layout);
-            let mut text = String::new();
-            for event in generator.generate(GenerateRequest::new("¿Quién firma?", 24)).unwrap() {
-                match event.unwrap() {
-                    Event::Text(more) => text.push_str(&more),
-                    Event::Done(summary) => assert!(summary.completion_tokens > 0),
-                }
-            }
+            let (text, summary) = common::write(&generator, GenerateRequest::new("¿Quién firma?", 24)).unwrap();
+            assert!(summary.completion_tokens > 0 && !text.is_empty(), "{name}, {layout:?}");
             text
         });
         assert_eq!(written[0], written[1], "{name}");
@@ -269,7 +284,9 @@ fn what_gguf_metadata_get_wrong_is_named() {
         ("llama", "llama.block_count", number(u32::MAX), "number of layers"),
         ("llama", "llama.rope.dimension_count", number(7), "`rope_freqs.weight`"),
         ("llama", "llama.attention.head_count_kv", number(0), "number of key heads"),
-        ("llama", "llama.context_length", text("long"), "llama.context_length"),
+        ("llama", "llama.context_length", text("long"), "`llama.context_length` is no whole number"),
+        ("llama", "llama.attention.head_count_kv", text("two"), "`llama.attention.head_count_kv` is no whole number"),
+        ("llama", "llama.rope.freq_base", text("wide"), "`llama.rope.freq_base` is no number"),
         ("llama", "split.count", Value::U16(3), "one of 3 parts"),
         ("mistral-nemo", "llama.attention.value_length", number(8), "differ in length"),
         ("qwen3", "qwen3.rope.scaling.factor", Value::F32(f32::NAN), "must be positive numbers"),
@@ -335,7 +352,8 @@ fn a_tokenizer_with_more_tokens_than_the_network_is_refused() {
     let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     tokenizer["model"]["vocab"]["one more"] = 5000.into();
     std::fs::write(&path, tokenizer.to_string()).unwrap();
-    match Llama::load(copy.path(), "llama", "0", &EngineOptions::default()) {
+    let files = files(copy.path(), Layout::Hub, ModelRole::Generator);
+    match DecoderGenerator::load(&files, &EngineOptions::default()) {
         Err(ModelError::Invalid { file, reason }) => {
             assert!(file.ends_with("tokenizer.json") && reason.contains("5001 tokens"), "{file}: {reason}");
         }
@@ -345,30 +363,11 @@ fn a_tokenizer_with_more_tokens_than_the_network_is_refused() {
 }
 
 fn embedder(layout: Layout, precision: Precision) -> Box<dyn Embedder> {
-    let files = match layout {
-        Layout::Gguf => vec!["model.gguf"],
-        Layout::Hub => vec!["config.json", "tokenizer.json", "model.safetensors"],
-    };
-    let file = |name: &str| ModelFile { name: name.to_owned(), bytes: None, sha256: None };
-    let entry = Model {
-        name: EMBEDDER.to_owned(),
-        role: ModelRole::Embedder,
-        architecture: "qwen3".to_owned(),
-        summary: String::new(),
-        languages: Vec::new(),
-        language_note: String::new(),
-        licence: String::new(),
-        memory_mib: 1,
-        dimensions: Some(32),
-        max_tokens: 64,
-        pooling: Some(Pooling::Last),
-        query_prefix: "Instruct: Find the passage\nQuery:".to_owned(),
-        passage_prefix: String::new(),
-        files: files.into_iter().map(file).collect(),
-        sources: Vec::new(),
-    };
-    let files =
-        ModelFiles { name: EMBEDDER.to_owned(), directory: directory(EMBEDDER), entry, fingerprint: "0".to_owned() };
+    let mut files = files(&directory(EMBEDDER), layout, ModelRole::Embedder);
+    files.entry.dimensions = Some(32);
+    files.entry.max_tokens = 64;
+    files.entry.pooling = Some(Pooling::Last);
+    files.entry.query_prefix = "Instruct: Find the passage\nQuery:".to_owned();
     open_embedder(&files, precision).unwrap()
 }
 

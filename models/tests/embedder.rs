@@ -2,8 +2,9 @@
 //!
 //! Needs the installed starter model. Where it is missing the tests say so and pass, except with `CI=true`.
 
-use intramuros_models::catalog::Catalog;
-use intramuros_models::{Embedder, Precision, open_embedder, weights};
+mod common;
+
+use intramuros_models::{Embedder, Precision, open_embedder};
 
 const MODEL: &str = "all-MiniLM-L6-v2";
 
@@ -20,15 +21,7 @@ struct Case {
 }
 
 fn embedder() -> Option<Box<dyn Embedder>> {
-    let catalog = Catalog::load(None).unwrap();
-    match weights::locate(&weights::default_models_dir(), catalog.model(MODEL).unwrap()) {
-        Ok(files) => Some(open_embedder(&files, Precision::F32).unwrap()),
-        Err(error) if std::env::var("CI").is_ok_and(|value| value == "true") => panic!("{error}"),
-        Err(error) => {
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-    }
+    common::installed(MODEL).map(|files| open_embedder(&files, Precision::F32).unwrap())
 }
 
 fn reference() -> Vec<(String, Vec<f32>)> {

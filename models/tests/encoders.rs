@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use intramuros_models::catalog::{Model, ModelRole};
+use intramuros_models::catalog::{ModelRole, Pooling};
 use intramuros_models::weights::ModelFiles;
 use intramuros_models::{ModelError, Precision, open_embedder, open_reranker};
 use serde::Deserialize;
@@ -41,16 +41,14 @@ fn reference() -> Reference {
 }
 
 /// A checkpoint as if it had been installed.
-fn files(reference: &Reference, architecture: &str, role: ModelRole, pooling: &str) -> ModelFiles {
-    let entry: Model = toml::from_str(&format!(
-        "name = \"tiny\"\nrole = \"{role}\"\narchitecture = \"{architecture}\"\nsummary = \"\"\nlanguages = []\n\
-         licence = \"MIT\"\nmemory_mib = 1\ndimensions = {}\nmax_tokens = {}\npooling = \"{pooling}\"\n\
-         file = [{{ name = \"model.safetensors\" }}, {{ name = \"config.json\" }}, {{ name = \"tokenizer.json\" }}]",
-        reference.dimensions, reference.max_tokens
-    ))
-    .unwrap();
+fn files(reference: &Reference, architecture: &str, role: ModelRole, pooling: Pooling) -> ModelFiles {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/encoders").join(architecture);
-    ModelFiles { name: "tiny".to_owned(), directory, entry, fingerprint: "0".to_owned() }
+    let names = ["model.safetensors", "config.json", "tokenizer.json"];
+    let mut files = ModelFiles::unlisted(&directory, role, architecture, &names);
+    files.entry.dimensions = Some(reference.dimensions);
+    files.entry.max_tokens = reference.max_tokens;
+    files.entry.pooling = Some(pooling);
+    files
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -64,7 +62,7 @@ fn vectors_are_those_of_transformers() {
     assert_eq!(reference.checkpoints.len(), 3);
     for checkpoint in &reference.checkpoints {
         let texts: Vec<&str> = checkpoint.texts.iter().map(|text| text.text.as_str()).collect();
-        for pooling in ["mean", "cls"] {
+        for pooling in [Pooling::Mean, Pooling::Cls] {
             let files = files(&reference, &checkpoint.architecture, ModelRole::Embedder, pooling);
             let exact = open_embedder(&files, Precision::F32).unwrap();
             let whole = open_embedder(&files, Precision::Int8).unwrap();
@@ -74,7 +72,7 @@ fn vectors_are_those_of_transformers() {
             let vectors = exact.embed_passages(&texts).unwrap();
             let rough = whole.embed_passages(&texts).unwrap();
             for ((text, vector), rough) in checkpoint.texts.iter().zip(vectors).zip(rough) {
-                let expected = if pooling == "mean" { &text.mean } else { &text.cls };
+                let expected = if pooling == Pooling::Mean { &text.mean } else { &text.cls };
                 let far = distance(&vector, expected);
                 assert!(far < 1e-5, "{} {pooling}: {far} for {:?}", checkpoint.architecture, text.text);
                 // Blocks of 32 are whole rows of this tiny network, so that it is rougher than a real one.
@@ -90,7 +88,7 @@ fn vectors_are_those_of_transformers() {
 fn what_torch_saved_gives_the_same_vectors() {
     let reference = reference();
     let checkpoint = reference.checkpoints.iter().find(|one| one.architecture == "xlm-roberta").unwrap();
-    let mut files = files(&reference, "xlm-roberta", ModelRole::Embedder, "mean");
+    let mut files = files(&reference, "xlm-roberta", ModelRole::Embedder, Pooling::Mean);
     files.entry.files[0].name = "pytorch_model.bin".to_owned();
     let embedder = open_embedder(&files, Precision::F32).unwrap();
     for text in &checkpoint.texts {
@@ -112,7 +110,7 @@ fn what_torch_saved_gives_the_same_vectors() {
 fn scores_are_those_of_transformers() {
     let reference = reference();
     for checkpoint in &reference.checkpoints {
-        let files = files(&reference, &checkpoint.architecture, ModelRole::Reranker, "cls");
+        let files = files(&reference, &checkpoint.architecture, ModelRole::Reranker, Pooling::Cls);
         let exact = open_reranker(&files, Precision::F32).unwrap();
         let whole = open_reranker(&files, Precision::Int8).unwrap();
         assert!(exact.identity() != whole.identity());
@@ -138,7 +136,7 @@ fn scores_are_those_of_transformers() {
 fn what_does_not_fit_together_is_named() {
     let reference = reference();
     let embedder = |files: &ModelFiles| open_embedder(files, Precision::F32).err().map(|error| error.to_string());
-    let good = files(&reference, "bert", ModelRole::Embedder, "mean");
+    let good = files(&reference, "bert", ModelRole::Embedder, Pooling::Mean);
 
     let mut wrong = good.clone();
     wrong.entry.dimensions = Some(48);
@@ -146,6 +144,9 @@ fn what_does_not_fit_together_is_named() {
     let mut wrong = good.clone();
     wrong.entry.max_tokens = 41;
     assert!(embedder(&wrong).unwrap().contains("41 tokens"));
+    let mut wrong = good.clone();
+    wrong.entry.files.retain(|file| file.name != "tokenizer.json");
+    assert!(embedder(&wrong).unwrap().contains("lists no `tokenizer.json`"));
     let mut wrong = good.clone();
     wrong.entry.architecture = "llama".to_owned();
     assert!(embedder(&wrong).unwrap().contains("known: bert, xlm-roberta, modernbert"));
@@ -172,4 +173,41 @@ fn what_does_not_fit_together_is_named() {
     )
     .unwrap();
     assert!(embedder(&wrong).unwrap().contains("tokenizer.json"));
+}
+
+/// Whatever stands in `config.json`, it is refused or accepted, and nothing of a length that it claims is made before.
+#[test]
+fn damaged_configurations_never_panic() {
+    let reference = reference();
+    for architecture in ["bert", "xlm-roberta", "modernbert"] {
+        let copy = tempfile::tempdir().unwrap();
+        let good = files(&reference, architecture, ModelRole::Embedder, Pooling::Mean);
+        for file in ["tokenizer.json", "model.safetensors"] {
+            std::fs::copy(good.path(file), copy.path().join(file)).unwrap();
+        }
+        let config = std::fs::read(good.path("config.json")).unwrap();
+        let spoilt = ModelFiles { directory: copy.path().to_owned(), ..good };
+        let open = |config: &[u8]| {
+            std::fs::write(copy.path().join("config.json"), config).unwrap();
+            open_embedder(&spoilt, Precision::F32).map(|_| ()).map_err(|error| error.to_string())
+        };
+        open(&config).unwrap();
+        for index in (0..config.len()).step_by(7) {
+            let mut bytes = config.clone();
+            bytes[index] ^= 0x15;
+            let _ = open(&bytes);
+        }
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&config).unwrap();
+        for (key, _) in fields.iter().filter(|(_, value)| value.is_u64()) {
+            for size in [0, 1 << 40, u64::MAX] {
+                let mut fields = fields.clone();
+                fields[key] = size.into();
+                let refused = open(serde_json::Value::from(fields).to_string().as_bytes()).err();
+                let sizes = ["hidden_", "num_", "intermediate_", "vocab_", "max_position_"];
+                if sizes.iter().any(|beginning| key.starts_with(beginning)) {
+                    assert!(refused.is_some(), "{architecture}: {key} = {size}");
+                }
+            }
+        }
+    }
 }

@@ -3,12 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use intramuros_models::engine::Llama;
-use intramuros_models::{
-    CompiledGrammar, Event, Finish, GenerateRequest, Generator, Grammar, ModelError, Sampling, Summary,
-};
+use intramuros_models::engine::DecoderGenerator;
+use intramuros_models::{CompiledGrammar, Finish, GenerateRequest, Grammar, ModelError, Sampling};
 use serde_json::{Value, json};
 
+use crate::common::write;
 use crate::tiny::TinyModel;
 
 /// More than any match of a bounded grammar needs.
@@ -16,17 +15,6 @@ const ENOUGH: usize = 400;
 
 fn request(grammar: Grammar, sampling: Sampling, max_tokens: usize) -> GenerateRequest {
     GenerateRequest { sampling, grammar: Some(grammar), ..GenerateRequest::new("abc", max_tokens) }
-}
-
-fn write(generator: &Llama, request: GenerateRequest) -> Result<(String, Summary), ModelError> {
-    let mut text = String::new();
-    for event in generator.generate(request)? {
-        match event? {
-            Event::Text(more) => text.push_str(&more),
-            Event::Done(summary) => return Ok((text, summary)),
-        }
-    }
-    panic!("the stream ended without a summary");
 }
 
 fn random(seed: u64) -> Sampling {
@@ -222,7 +210,7 @@ fn guesses_change_nothing_and_what_is_forced_is_guessed_right() {
     assert!(summary.passes < summary.completion_tokens / 3, "{summary:?}");
 }
 
-fn refusal(generator: &Llama, grammar: Grammar) -> String {
+fn refusal(generator: &DecoderGenerator, grammar: Grammar) -> String {
     let checked = CompiledGrammar::new(grammar.clone()).expect_err("it cannot be followed").to_string();
     match write(generator, request(grammar, Sampling::Greedy, 10)) {
         Err(ModelError::Grammar(reason)) => {
@@ -350,24 +338,4 @@ fn hostile_grammars_are_refused_or_followed_in_bounded_time() {
             assert!(said.len() < 600 && !said.contains("panic"), "{number}: {said}");
         }
     }
-}
-
-#[test]
-fn guessing_ahead_changes_no_structured_answer() {
-    let model = TinyModel::new();
-    let generator = model.load();
-    let mut accepted = 0;
-    for (schema, _) in schemas() {
-        for sampling in samplings() {
-            let ask = |speculate| {
-                let request = request(Grammar::JsonSchema(schema.clone()), sampling, ENOUGH);
-                write(&generator, GenerateRequest { speculate, ..request }).unwrap()
-            };
-            let ((plain, slow), (text, quick)) = (ask(false), ask(true));
-            assert_eq!(text, plain, "{sampling:?} over {schema}");
-            assert_eq!((slow.finish, quick.finish), (Finish::Stop, Finish::Stop));
-            accepted += quick.accepted_tokens;
-        }
-    }
-    assert!(accepted > 100, "only {accepted} guesses were right: the names of a schema's members are forced");
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use intramuros_models::engine::{EngineOptions, Llama};
+use intramuros_models::engine::{DecoderGenerator, EngineOptions};
+use intramuros_models::weights::ModelFiles;
 
 const WIDTH: usize = 64;
 const FEED_FORWARD: usize = 96;
@@ -47,9 +48,14 @@ impl TinyModel {
         &self.path
     }
 
+    /// It, as if it had been installed.
+    pub fn files(&self) -> ModelFiles {
+        ModelFiles::of_gguf(&self.path).unwrap()
+    }
+
     /// A generator over it.
-    pub fn load(&self) -> Llama {
-        Llama::load(&self.path, "tiny", "0", &EngineOptions::default()).unwrap()
+    pub fn load(&self) -> DecoderGenerator {
+        DecoderGenerator::load(&self.files(), &EngineOptions::default()).unwrap()
     }
 
     fn write(coding: GgmlDType, change: impl FnOnce(&mut BTreeMap<String, Value>)) -> Self {
@@ -126,7 +132,7 @@ fn ones() -> QTensor {
     QTensor::quantize(&ones, GgmlDType::F32).unwrap()
 }
 
-/// Numbers that look random and are the same everywhere.
+/// Numbers that look random and are the same everywhere; those of the crate's own tests are not to be had from outside.
 struct Noise(u32);
 
 impl Noise {
