@@ -160,7 +160,8 @@ impl Client {
             let (kind, outcome) = if self.number.is_multiple_of(UPLOADERS) {
                 ("upload", self.upload(turn))
             } else if turn % ASKS == ASKS - 1 {
-                let (kind, mode) = if turn / ASKS % 2 == 0 { ("quote", "extract") } else { ("write", "generate") };
+                let (kind, mode) =
+                    if (turn / ASKS).is_multiple_of(2) { ("quote", "extract") } else { ("write", "generate") };
                 (kind, self.post("/api/v1/ask", &json!({ "question": question, "mode": mode })))
             } else {
                 ("search", self.post("/api/v1/search", &json!({ "question": question })))
