@@ -50,6 +50,7 @@ mod worker;
 
 pub use self::constraint::CompiledGrammar;
 pub use self::generator::DecoderGenerator;
+pub(crate) use self::worker::MOST_TOKENS;
 pub(crate) use self::template::TEMPLATE_FILES;
 
 /// How an engine is set up.

@@ -22,7 +22,7 @@ use crate::{EventSender, Finish, ModelError, Sampling, TokenStream};
 const QUEUE: usize = 32;
 
 /// Tokens of prompts that one pass takes: at most, and at least.
-const MOST_TOKENS: usize = 512;
+pub const MOST_TOKENS: usize = 512;
 const FEWEST_TOKENS: usize = 16;
 
 /// Seconds that a pass may take while answers wait for their next token.

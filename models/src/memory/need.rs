@@ -6,15 +6,13 @@ use serde::Serialize;
 
 use crate::arch::encoder::{self, BATCH_TOKENS};
 use crate::catalog::{Model, ModelRole};
+use crate::engine::MOST_TOKENS;
 use crate::engine::gguf::{Gguf, GgufFile, RawTensor};
 use crate::engine::hub::HubFolder;
 use crate::engine::json::Json;
 use crate::engine::qmatmul::q8_0;
 use crate::weights::ModelFiles;
 use crate::{ModelError, Precision, arch};
-
-/// Tokens that pass through a generator at once at most.
-const GENERATOR_TOKENS: u64 = 512;
 
 /// Of a token in the tokenizer's tables: its text, its place, its merges.
 const VOCABULARY_BYTES: u64 = 400;
@@ -156,7 +154,7 @@ fn decoder_columns(width: usize, feed_forward: usize) -> u64 {
 /// the vocabulary. Metadata of a damaged file may claim anything.
 fn working(entry: &Model, columns: u64, vocabulary: usize) -> u64 {
     let tokens = match entry.role {
-        ModelRole::Generator => GENERATOR_TOKENS,
+        ModelRole::Generator => MOST_TOKENS as u64,
         ModelRole::Embedder | ModelRole::Reranker => BATCH_TOKENS.max(entry.max_tokens) as u64,
     };
     let results = tokens.saturating_mul(columns).saturating_mul(FLOAT_BYTES);

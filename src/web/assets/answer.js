@@ -129,7 +129,8 @@ function aside(answer) {
     const list = answer.unsupported.map(({ sentence, reason, path, kept }) =>
       el("li", {}, el("span", { class: kept ? null : "removed" }, sentence), path ? ` (${path})` : null, el("br"),
         el("span", { class: "quiet" }, t(`removed_${reason}`))));
-    const summary = count(isFormed(answer) ? "unsupported_value" : "unsupported", answer.unsupported.length);
+    const removed = answer.unsupported.length;
+    const summary = isFormed(answer) ? count("unsupported_value", removed) : count("unsupported", removed);
     told.append(el("details", {}, el("summary", {}, summary), el("ul", {}, ...list)));
   }
   if (answer.left_out.length) {
