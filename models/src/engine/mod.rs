@@ -50,8 +50,8 @@ mod worker;
 
 pub use self::constraint::CompiledGrammar;
 pub use self::generator::DecoderGenerator;
-pub(crate) use self::worker::MOST_TOKENS;
 pub(crate) use self::template::TEMPLATE_FILES;
+pub(crate) use self::worker::MOST_TOKENS;
 
 /// How an engine is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
