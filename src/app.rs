@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use intramuros_ingest::access::Caller;
 use intramuros_models::catalog::{Catalog, Model};
@@ -31,6 +31,8 @@ pub struct App {
     embedder: OnceLock<Box<dyn Embedder>>,
     generator: OnceLock<Box<dyn Generator>>,
     reranker: OnceLock<Box<dyn Reranker>>,
+    /// Held while a model is opened.
+    loading: Mutex<()>,
     store: OnceLock<Arc<dyn VectorStore>>,
     changing: Mutex<()>,
     // Dropped in this order: the room is set aside again when store and state are closed, then the lock goes.
@@ -106,6 +108,7 @@ impl App {
             embedder: OnceLock::new(),
             generator: OnceLock::new(),
             reranker: OnceLock::new(),
+            loading: Mutex::new(()),
             store: OnceLock::new(),
             changing: Mutex::new(()),
             _reserve: reserve,
@@ -160,35 +163,49 @@ impl App {
 
     /// The embedder, loaded when first asked for.
     pub fn embedder(&self) -> Result<&dyn Embedder, AppError> {
-        if let Some(embedder) = self.embedder.get() {
-            return Ok(embedder.as_ref());
-        }
-        let entry = embedder_entry(&self.config, &self.catalog)?;
-        let files = weights::locate(&self.config.models_dir(), entry)?;
-        let embedder = intramuros_models::open_embedder(&files, self.config.models.precision)?;
-        Ok(self.embedder.get_or_init(|| embedder).as_ref())
+        let embedder = self.loaded(&self.embedder, || {
+            let files = weights::locate(&self.config.models_dir(), embedder_entry(&self.config, &self.catalog)?)?;
+            Ok(intramuros_models::open_embedder(&files, self.config.models.precision)?)
+        })?;
+        Ok(embedder.as_ref())
     }
 
     /// The generator, loaded when first asked for.
     pub fn generator(&self) -> Result<&dyn Generator, AppError> {
-        if let Some(generator) = self.generator.get() {
-            return Ok(generator.as_ref());
-        }
-        let entry = generator_entry(&self.config, &self.catalog)?;
-        let files = weights::locate(&self.config.models_dir(), entry)?;
-        let generator = intramuros_models::open_generator(&files, &self.config.engine())?;
-        Ok(self.generator.get_or_init(|| generator).as_ref())
+        let generator = self.loaded(&self.generator, || {
+            let files = weights::locate(&self.config.models_dir(), generator_entry(&self.config, &self.catalog)?)?;
+            Ok(intramuros_models::open_generator(&files, &self.config.engine())?)
+        })?;
+        Ok(generator.as_ref())
     }
 
     /// The reranker, loaded when first asked for; none where there is none or it is not to be used.
     pub fn reranker(&self) -> Result<Option<&dyn Reranker>, AppError> {
-        if let Some(reranker) = self.reranker.get() {
-            return Ok(Some(reranker.as_ref()));
-        }
         let Some(entry) = reranker_entry(&self.config, &self.catalog)? else { return Ok(None) };
-        let files = weights::locate(&self.config.models_dir(), entry)?;
-        let reranker = intramuros_models::open_reranker(&files, self.config.models.precision)?;
-        Ok(Some(self.reranker.get_or_init(|| reranker).as_ref()))
+        let reranker = self.loaded(&self.reranker, || {
+            let files = weights::locate(&self.config.models_dir(), entry)?;
+            Ok(intramuros_models::open_reranker(&files, self.config.models.precision)?)
+        })?;
+        Ok(Some(reranker.as_ref()))
+    }
+
+    /// A model, opened by whoever asks first: two at once would need the memory of both.
+    fn loaded<'a, T>(
+        &self,
+        model: &'a OnceLock<T>,
+        open: impl FnOnce() -> Result<T, AppError>,
+    ) -> Result<&'a T, AppError> {
+        if let Some(model) = model.get() {
+            return Ok(model);
+        }
+        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        match model.get() {
+            Some(model) => Ok(model),
+            None => {
+                let opened = open()?;
+                Ok(model.get_or_init(|| opened))
+            }
+        }
     }
 
     /// The vector store of the configured embedder, opened when first asked for.

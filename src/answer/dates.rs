@@ -36,13 +36,13 @@ const MONTHS: [&str; 24] = [
 
 /// What stands behind a day («30th», «1º»).
 const ORDINALS: &[&str] = &["", "st", "nd", "rd", "th", "º", ".º"];
-/// What may stand between day, month and year.
-const BETWEEN: &[&str] = &["of", "de", "del"];
+/// What may stand between day, month and year: «the 31st day of March», «31 del mes de marzo del año 2027».
+const BETWEEN: &[&str] = &["of", "the", "day", "de", "del", "mes", "año"];
 /// What four figures behind a month must be to be its year.
 const YEARS: RangeInclusive<i32> = 1900..=2100;
 
-/// Words of the longest: «31 de marzo de 2027».
-pub const MOST_WORDS: usize = 5;
+/// Words of the longest: «31 del mes de marzo del año 2027».
+pub const MOST_WORDS: usize = 8;
 
 /// A date as far as it is said: «March» and «31 March» are dates too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,11 @@ pub struct Date {
 }
 
 impl Date {
+    /// Whether day, month and year are said.
+    pub fn is_whole(&self) -> bool {
+        self.day.is_some() && self.year.is_some()
+    }
+
     /// Whether it says all that another one says.
     pub fn covers(&self, other: &Self) -> bool {
         self.month == other.month
@@ -86,7 +91,7 @@ pub fn parse(words: &[&str]) -> Option<(Date, usize)> {
     let month_at = if day.is_some() { behind(words, 0) } else { 0 };
     let month = month(words.get(month_at)?)?;
     let mut year_at = behind(words, month_at);
-    if day.is_none() && month_at + 1 == year_at {
+    if day.is_none() && words[month_at + 1..year_at].iter().all(|word| *word == "the") {
         // «March 31, 2027»; without the year, «in March 31 people» may be meant.
         day = words.get(year_at).and_then(|word| self::day(word)).filter(|_| year(words, year_at + 1).is_some());
         year_at += usize::from(day.is_some());
@@ -98,8 +103,7 @@ pub fn parse(words: &[&str]) -> Option<(Date, usize)> {
 
 /// The place behind a word and what may stand between it and the next.
 fn behind(words: &[&str], at: usize) -> usize {
-    let between = words.get(at + 1).is_some_and(|word| BETWEEN.contains(word));
-    at + 1 + usize::from(between)
+    at + 1 + words[at + 1..].iter().take_while(|word| BETWEEN.contains(word)).count()
 }
 
 /// `2027-03-31`, `31/03/2027`, `31.3.2027`: the day first where it could be the month, as in Spain and Britain.

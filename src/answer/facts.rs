@@ -147,9 +147,11 @@ impl Facts {
         })
     }
 
-    /// Whether each date stands there whole, in one place.
+    /// Whether each date stands there whole, in one place. Where none is written out whole («from the first to the 31st of
+    /// March»), its numbers have to do.
     pub fn same_dates(&self, support: &Self) -> bool {
-        self.dates.iter().all(|date| support.dates.iter().any(|other| other.covers(date)))
+        let none_is_whole = !support.dates.iter().any(Date::is_whole);
+        self.dates.iter().all(|date| none_is_whole || support.dates.iter().any(|other| other.covers(date)))
     }
 }
 
@@ -232,7 +234,10 @@ fn split(sentence: &str) -> Vec<Word<'_>> {
             continue;
         }
         let before = word.find(char::is_alphanumeric).map_or("", |at| &word[..at]);
-        let negative = before.trim_end_matches(['€', '£', '$']).ends_with(['-', '−', '–']);
+        // A dash that another one closes is a parenthesis, and one behind a sign of money or percent a range.
+        let dash = before.trim_end_matches(['€', '£', '$']);
+        let negative =
+            matches!(dash.trim_start_matches('('), "-" | "−") || (matches!(dash, "–") && !sentence.contains("– "));
         // «30-day» and «two-week» are a number and a word, «SF-86» is one code.
         let parts: Vec<&str> = core.split('-').collect();
         let counted = parts.len() > 1
@@ -464,6 +469,14 @@ mod tests {
         }
         assert_eq!(numbers("from 2020-2025"), ["2020", "2025"]);
         assert_eq!(numbers("- 5 days"), ["5"]);
+    }
+
+    #[test]
+    fn dashes_of_parentheses_and_ranges_are_no_minus() {
+        assert_eq!(numbers("El plazo –30 días naturales– empieza hoy."), ["30"]);
+        for text in ["it costs 10 €–20 €", "10 %–20 % of it"] {
+            assert_eq!(numbers(text), ["10", "20"], "{text}");
+        }
     }
 
     #[test]

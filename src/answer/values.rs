@@ -5,12 +5,13 @@
 //! question or the value's name; if its name holds a unit, in that unit; and not as part of a date. A name that the model
 //! chose itself is held to what a text is held to. What says nothing that could be looked for is told apart.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::NaiveDate;
 use intramuros_models::Grammar;
 
 use super::check::{Claim, Support, Unsupported, better};
+use super::dates::Date;
 use super::facts::{folded_words, unit_of_name};
 use super::json::Value;
 use super::passage::{Passage, Said, terms};
@@ -51,6 +52,9 @@ impl Prescribed {
                 for (keyword, value) in keywords {
                     match (keyword.as_str(), value) {
                         ("const" | "enum", value) => self.add_value(value),
+                        ("required", serde_json::Value::Array(names)) => {
+                            self.names.extend(names.iter().filter_map(|name| name.as_str().map(str::to_owned)));
+                        }
                         ("properties", serde_json::Value::Object(members)) => {
                             self.names.extend(members.keys().cloned());
                             members.values().for_each(|schema| self.add_schema(schema));
@@ -111,9 +115,8 @@ impl Judge<'_> {
         if self.prescribed.names.contains(name) {
             return None;
         }
-        let name = words_of(name);
-        match self.text(&name, self.question) {
-            Verdict::Fails(reason) if reason.is_wrong() && !is_plain_name(&name, self.question) => Some(reason),
+        match self.text(&words_of(name), self.question) {
+            Verdict::Fails(reason) if reason.is_wrong() && !is_plain_name(name, self.question) => Some(reason),
             _ => None,
         }
     }
@@ -144,12 +147,11 @@ impl Judge<'_> {
     }
 
     /// Whether a value is one of those that the form offers and says nothing but which of them it is: no number with a unit,
-    /// and no text with a number or name in it.
+    /// and no text with an amount or a date in it.
     fn is_label(&self, value: &Value, name: &str) -> bool {
         match value {
             Value::Text(text) => {
-                let facts = Said::read(text, None).facts;
-                let states = !facts.numbers.is_empty() || !facts.names.is_empty();
+                let states = !Said::read(text, None).facts.numbers.is_empty();
                 !states && self.prescribed.values.contains(&serde_json::Value::from(text.as_str()))
             }
             Value::Number(number) => {
@@ -183,10 +185,20 @@ fn words_of(name: &str) -> String {
     words
 }
 
-/// Whether a name says no more than what stands under it: a single word such as `answer`, or words of the question only.
+/// Words of a name that is no sentence at most.
+const MOST_NAME_WORDS: usize = 3;
+
+/// Whether a name says no more than what stands under it: a short one such as `Answer` or `end_date`, or words of the question
+/// only.
 fn is_plain_name(name: &str, question: &str) -> bool {
+    let words = words_of(name);
     let asked: HashSet<String> = folded_words(&words_of(question)).collect();
-    name.chars().all(char::is_lowercase) || folded_words(name).all(|word| asked.contains(&word))
+    let facts = Said::read(&words, None).facts;
+    let is_short = !name.contains(char::is_whitespace)
+        && folded_words(&words).count() <= MOST_NAME_WORDS
+        && facts.numbers.is_empty()
+        && facts.negations == 0;
+    is_short || folded_words(&words).all(|word| asked.contains(&word))
 }
 
 /// A text as a passage may hold it: a moment as a date and the time of its day, unless that is midnight.
@@ -214,9 +226,7 @@ fn number_support(number: &str, name: &str, asked: &str, passage: &Passage<'_>) 
     let mut best = Err(Unsupported::Words);
     for (at, piece) in passage.pieces.iter().enumerate() {
         let said = passage.said(at, &claim);
-        // A year may be that of a date.
-        let is_year = || unit == Some("year") && said.facts.dates.iter().any(|date| date.year == number.parse().ok());
-        let stands = said.facts.amounts.contains(&number) || is_year();
+        let stands = said.facts.amounts.contains(&number) || is_part_of_date(&number, unit, &said.facts.dates);
         let outcome = if !stands || !claim.facts.same_units(&said.facts) {
             Err(Unsupported::Number)
         } else if said.terms.is_disjoint(&asked) {
@@ -227,6 +237,16 @@ fn number_support(number: &str, name: &str, asked: &str, passage: &Passage<'_>) 
         best = better(best, outcome);
     }
     best
+}
+
+/// Whether a number whose name says that it is a day, a month or a year is that of a date.
+fn is_part_of_date(number: &str, unit: Option<&str>, dates: &BTreeSet<Date>) -> bool {
+    dates.iter().any(|date| match unit {
+        Some("year") => date.year.is_some_and(|year| year.to_string() == number),
+        Some("month") => date.month.to_string() == number,
+        Some("day") => date.day.is_some_and(|day| day.to_string() == number),
+        _ => false,
+    })
 }
 
 /// A JSON number in the spelling that numbers of passages have: `1.20e3` is `1200`.
@@ -246,12 +266,15 @@ fn canonical(number: &str) -> String {
 /// to what was asked for if there is one. The numbers of sections state nothing.
 fn heading_support(text: &str, asked: &HashSet<u32>, passage: &Passage<'_>) -> Option<Support> {
     let words: Vec<String> = folded_words(text).collect();
-    let is_figure = |word: &String| word.contains(char::is_numeric) && !word.contains(char::is_alphabetic);
     let holds = |heading: &String| {
-        let heading: Vec<String> = folded_words(heading).collect();
+        let mut heading: Vec<String> = folded_words(heading).collect();
+        if heading.first().is_some_and(|word| !word.contains(char::is_alphabetic)) {
+            heading.remove(0);
+        }
         !words.is_empty() && heading.windows(words.len()).any(|window| window == words)
     };
-    if words.iter().any(is_figure) || !passage.chunk.section.iter().chain([&passage.chunk.title]).any(holds) {
+    let is_figures = words.iter().all(|word| !word.contains(char::is_alphabetic));
+    if is_figures || !passage.chunk.section.iter().chain([&passage.chunk.title]).any(holds) {
         return None;
     }
     let supports =
@@ -385,6 +408,54 @@ mod tests {
         for text in ["It ends on 2027-03-31.", "It ends on March 31, 2027.", "It ends on the 31st of March 2027."] {
             assert!(over(text, "2027-03-31"), "{text}");
         }
+    }
+
+    #[test]
+    fn dates_with_words_between_and_ranges_are_read() {
+        let over = |language, text: &str, date: &str| {
+            shown_of(&[chunk(language, text)], &Value::Text(date.into()), "/date", "When?").is_ok()
+        };
+        for text in ["Vence el 31 de marzo del año 2027.", "Vence el 31 del mes de marzo de 2027."] {
+            assert!(
+                over(Language::Spanish, text, "2027-03-31") && !over(Language::Spanish, text, "2027-03-01"),
+                "{text}"
+            );
+        }
+        for text in ["It ends on the 31st day of March 2027.", "It ends on March the 31st, 2027."] {
+            assert!(over(Language::English, text, "2027-03-31"), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_date_are_numbers_by_their_names() {
+        let over = |text, number, path| number_over(text, number, path, "When does the lease end?").is_ok();
+        let whole = "The lease ends on 31/03/2027.";
+        assert!(over(whole, "31", "/day") && over(whole, "3", "/month") && over(whole, "2027", "/year"));
+        assert!(!over(whole, "12", "/month") && !over(whole, "31", "/rent"));
+        let without_year = "The lease ends every 31 March.";
+        assert!(!over(without_year, "1.5", "/term_years") && !over(without_year, "99999999999", "/year"));
+    }
+
+    #[test]
+    fn names_that_state_nothing_are_plain() {
+        for name in ["answer", "Answer", "end_date", "monthlyRent", "When lease", "fecha_de_fin"] {
+            assert!(is_plain_name(name, "When does the lease end?"), "{name}");
+        }
+        for name in
+            ["The lease is void", "owes_9000", "the_lease_is_not_valid", "not_valid", "the_tenant_owes_the_landlord"]
+        {
+            assert!(!is_plain_name(name, "When does the lease end?"), "{name}");
+        }
+    }
+
+    #[test]
+    fn titles_support_their_words_and_not_the_numbers_of_sections() {
+        let mut titled = chunk(Language::Spanish, "Texto.");
+        (titled.title, titled.section) = ("Convenio colectivo 2024".into(), vec!["5. Vacaciones".into()]);
+        let shown =
+            |text: &str| shown_of(&[titled.clone()], &Value::Text(text.into()), "/document", "¿Qué dice?").is_ok();
+        assert!(shown("Convenio colectivo 2024") && shown("Vacaciones"));
+        assert!(!shown("5") && !shown("2024") && !shown("5. Vacaciones anuales"));
     }
 
     #[test]

@@ -130,7 +130,11 @@ fn of_encoder(files: &ModelFiles, precision: Precision) -> Result<Parts, ModelEr
         weight_bytes(&tensor, if of_words { Precision::F32 } else { precision })
     });
     let weights: u64 = weights.sum();
-    let columns = (width as u64).saturating_mul(8).saturating_add((feed_forward as u64).saturating_mul(3));
+    // States twice, queries, keys, values and what comes of them; the widest once more for its 8 bits. ModernBERT has gates
+    // and ups beside each other, and norms before its products.
+    let (widths, feed_forwards) = if files.entry.architecture == "modernbert" { (8, 3) } else { (6, 2) };
+    let columns =
+        (width as u64).saturating_mul(widths).saturating_add((feed_forward as u64).saturating_mul(feed_forwards));
     Ok((weights, working(&files.entry, columns, vocabulary)))
 }
 

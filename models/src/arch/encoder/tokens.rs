@@ -130,6 +130,9 @@ impl Tokens {
     /// What the network reads of one text: special tokens around as much of it as fits.
     pub fn input(&self, prefix: &str, text: &str) -> Result<Input, ModelError> {
         let ids = self.encode(prefix, text)?;
+        if ids.is_empty() && self.single.length() == 0 {
+            return Err(ModelError::Compute("a text without tokens has no vector".to_owned()));
+        }
         Ok(self.single.fill(&ids[..ids.len().min(self.window())], &[]))
     }
 

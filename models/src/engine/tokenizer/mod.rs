@@ -30,6 +30,9 @@ mod kind {
     pub const BYTE: u64 = 6;
 }
 
+/// What GGUF files call the state of the last token (`llama_pooling_type`).
+const POOLING_LAST: u64 = 3;
+
 /// Control tokens that end a turn in one or another model, as llama.cpp knows them.
 const END_TOKENS: &[&str] = &[
     "<|im_end|>",
@@ -96,10 +99,11 @@ impl Tokenizer {
             Some(other) => return Err(format!("its tokenizer is `{other}`; known: gpt2, llama")),
             None => return Err("its metadata lack `tokenizer.ggml.model`".into()),
         };
+        let architecture = gguf.text("general.architecture");
         let (default_begin, strips) = match &model {
             Model::ByteLevel(model) => (model.begins(), false),
             // GGUF cannot say that Phi-3's special tokens take the white space behind them along.
-            _ => (true, gguf.text("general.architecture") == Some("phi3")),
+            _ => (true, architecture == Some("phi3")),
         };
 
         let mut tokens = Vec::with_capacity(texts.len());
@@ -127,7 +131,10 @@ impl Tokenizer {
         ends.extend([id("eos"), id("eot"), id("eom")].into_iter().flatten());
         let (begin, end) = (id("bos"), id("eos"));
         let add_begin = gguf.bool("tokenizer.ggml.add_bos_token").unwrap_or(default_begin);
-        let add_end = gguf.bool("tokenizer.ggml.add_eos_token").unwrap_or(false);
+        // Networks whose vector is the state of the last token count on one that ends the text, and not all files say so.
+        let pools_last =
+            architecture.is_some_and(|name| gguf.unsigned(&format!("{name}.pooling_type")) == Some(POOLING_LAST));
+        let add_end = gguf.bool("tokenizer.ggml.add_eos_token").unwrap_or(pools_last);
         Ok(Self { strips, begin, end, add_begin, add_end, ..Self::of(model, tokens, specials, ends)? })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! `vpdpbusd` multiplies bytes without a sign with bytes with a sign and adds four products to a sum of 32 bits. AVX2 adds
 //! two products in 16 bits and goes on adding there as long as nothing can overflow: 8 words of 4-bit quants (8 · 2 · 15 ·
-//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits, 1 of 8 bits,
-//! which give their signs to the activations first.
+//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits. Weights of 8 bits give their signs to the activations first, and each word is
+//! added in 32 bits.
 #![expect(unsafe_code, reason = "processor instructions, and loops without checks of bounds")]
 
 mod avx2;
