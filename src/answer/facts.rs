@@ -234,10 +234,15 @@ fn split(sentence: &str) -> Vec<Word<'_>> {
             continue;
         }
         let before = word.find(char::is_alphanumeric).map_or("", |at| &word[..at]);
-        // A dash that another one closes is a parenthesis, and one behind a sign of money or percent a range.
-        let dash = before.trim_end_matches(['€', '£', '$']);
-        let negative =
-            matches!(dash.trim_start_matches('('), "-" | "−") || (matches!(dash, "–") && !sentence.contains("– "));
+        // A dash that another one closes is a parenthesis, and one between two amounts a range.
+        let money = ['€', '£', '$'];
+        let is_range = before.starts_with(money)
+            && words.last().is_some_and(|word: &Word<'_>| word.core.ends_with(|c: char| c.is_ascii_digit()));
+        let negative = match before.trim_start_matches('(').trim_start_matches(money).trim_end_matches(money) {
+            "-" | "−" => !is_range,
+            "–" => !is_range && !sentence.contains("– "),
+            _ => false,
+        };
         // «30-day» and «two-week» are a number and a word, «SF-86» is one code.
         let parts: Vec<&str> = core.split('-').collect();
         let counted = parts.len() > 1

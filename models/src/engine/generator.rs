@@ -63,7 +63,7 @@ impl DecoderGenerator {
         let folder = HubFolder::open(files)?;
         let network = decoder::from_hub(&folder, |config| network_options(config, options))?;
         let tokenizer = Tokenizer::from_hub(&folder, network.vocabulary())?;
-        let template = ChatTemplate::new(Some(&ChatTemplate::of_hub(&folder)?), &tokenizer);
+        let template = ChatTemplate::new(ChatTemplate::of_hub(&folder)?.as_deref(), &tokenizer);
         let template = template.map_err(|reason| folder.invalid("tokenizer_config.json", reason))?;
         Self::over(Box::new(network), tokenizer, template, identity, options)
     }

@@ -35,11 +35,11 @@ impl ChatTemplate {
     /// The source of the template in a folder of the hub; in JSON it stands alone or by the name `default`.
     ///
     /// # Errors
-    /// [`ModelError::Io`] or [`ModelError::Invalid`] when a file cannot be read or none of those that are listed holds one.
-    pub fn of_hub(folder: &HubFolder) -> Result<String, ModelError> {
+    /// [`ModelError::Io`] or [`ModelError::Invalid`] when a file cannot be read.
+    pub fn of_hub(folder: &HubFolder) -> Result<Option<String>, ModelError> {
         let [alone, configurations @ ..] = TEMPLATE_FILES;
         if let Some(source) = folder.text(alone)? {
-            return Ok(source);
+            return Ok(Some(source));
         }
         for file in configurations {
             let Some(config) = folder.json(file)? else { continue };
@@ -52,12 +52,14 @@ impl ChatTemplate {
                 _ => None,
             };
             if let Some(source) = source {
-                return Ok(source.to_owned());
+                return Ok(Some(source.to_owned()));
             }
         }
-        // Another model's template would make wrong prompts without a word.
-        let reason = format!("none of {} that the catalogue lists holds a chat template", TEMPLATE_FILES.join(", "));
-        Err(folder.invalid(TEMPLATE_FILES[0], reason))
+        tracing::warn!(
+            "none of {} that the catalogue lists holds a chat template: ChatML is used",
+            TEMPLATE_FILES.join(", ")
+        );
+        Ok(None)
     }
 
     fn compile(source: &str, (begin, end): (&str, &str), now: fn() -> u64) -> Result<Self, String> {
