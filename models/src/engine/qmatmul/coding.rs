@@ -80,6 +80,8 @@ pub enum Eight {
     Signed,
     /// Plus 128, as bytes without one.
     Shifted,
+    /// As they lie, not in a panel.
+    Packed,
 }
 
 impl Coding {
@@ -310,6 +312,7 @@ fn add_fifth_bits(quants: &mut [[u8; 64]; WORDS], high: &[u8; 64]) {
 
 fn eights(lines: &[[u8; 64]], eight: Eight, panel: &mut Panel) {
     match eight {
+        Eight::Packed => {}
         Eight::Signed => panel.quants[..lines.len()].copy_from_slice(lines),
         Eight::Shifted => {
             for (quants, line) in panel.quants.iter_mut().zip(lines) {
@@ -323,14 +326,15 @@ fn eights(lines: &[[u8; 64]], eight: Eight, panel: &mut Panel) {
 /// their high halves the last 64; each of 32 bytes holds the high bits of four columns that are 32 apart.
 fn sixes(lines: &[[u8; 64]], panel: &mut Panel) {
     let (lows, highs) = lines.split_at(CHUNK / 8);
-    let halves = lows.chunks_exact(2 * WORDS).zip(highs.chunks_exact(WORDS));
-    for ((lows, highs), quants) in halves.zip(panel.quants.chunks_exact_mut(4 * WORDS)) {
-        for (block, quants) in quants.chunks_exact_mut(WORDS).enumerate() {
-            let lows = &lows[block % 2 * WORDS..][..WORDS];
-            for ((quants, low), high) in quants.iter_mut().zip(lows).zip(highs) {
-                for ((quant, low), high) in quants.iter_mut().zip(low).zip(high) {
-                    *quant = low >> (block / 2 * 4) & 0x0f | (high >> (2 * block) & 3) << 4;
-                }
+    let halves = lows.as_chunks::<{ 2 * WORDS }>().0.iter().zip(highs.as_chunks::<WORDS>().0);
+    for ((lows, highs), quants) in halves.zip(panel.quants.as_chunks_mut::<{ 4 * WORDS }>().0) {
+        for word in 0..WORDS {
+            for (index, high) in highs[word].iter().enumerate() {
+                let [low, more_low] = [lows[word][index], lows[WORDS + word][index]];
+                quants[word][index] = low & 0x0f | high << 4 & 0x30;
+                quants[WORDS + word][index] = more_low & 0x0f | high << 2 & 0x30;
+                quants[2 * WORDS + word][index] = low >> 4 | high & 0x30;
+                quants[3 * WORDS + word][index] = more_low >> 4 | high >> 2 & 0x30;
             }
         }
     }

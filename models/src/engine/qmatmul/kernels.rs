@@ -396,40 +396,47 @@ macro_rules! by_tiles {
 /// Writes the function that adds the products of a panel with tokens to their sums: which loop computes which coding.
 macro_rules! table {
     ($compute:ident, $name:literal, $tiles:tt, five: $five:literal, six: $six:literal,
-     eight: |$panel:ident, $blocks:ident, $tokens:ident, $sums:ident| $eight:expr) => {
+     eight: |$packing:ident, $panel:ident, $tokens:ident, $sums:ident| $eight:expr) => {
         #[doc = concat!("Adds products with ", $name, ".")]
         ///
         /// # Safety
         /// The processor must have it.
-        pub unsafe fn $compute(coding: Coding, $panel: &Panel, $blocks: usize, $tokens: &[Chunk], $sums: &mut [Sums]) {
+        pub unsafe fn $compute(
+            coding: Coding,
+            $packing: &Packing<'_>,
+            $panel: &Panel,
+            $tokens: &[Chunk],
+            $sums: &mut [Sums],
+        ) {
+            let blocks = $packing.blocks;
             // SAFETY: the caller's promise.
             unsafe {
                 match coding {
                     Coding::Q4_0 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::blocks::<_, 8, 8>($panel, $blocks, few, sums)
+                        $compute::blocks::<_, 8, 8>($panel, blocks, few, sums)
                     }),
                     Coding::Q4_1 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::blocks::<_, 8, 0>($panel, $blocks, few, sums)
+                        $compute::minima($panel, blocks, few, sums);
+                        $compute::blocks::<_, 8, 0>($panel, blocks, few, sums)
                     }),
                     Coding::Q5_0 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::blocks::<_, $five, 16>($panel, $blocks, few, sums)
+                        $compute::blocks::<_, $five, 16>($panel, blocks, few, sums)
                     }),
                     Coding::Q5_1 => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::blocks::<_, $five, 0>($panel, $blocks, few, sums)
+                        $compute::minima($panel, blocks, few, sums);
+                        $compute::blocks::<_, $five, 0>($panel, blocks, few, sums)
                     }),
                     Coding::Q8_0 => $eight,
                     Coding::Q4K => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::scaled::<_, 8>($panel, $blocks, few, sums)
+                        $compute::minima($panel, blocks, few, sums);
+                        $compute::scaled::<_, 8>($panel, blocks, few, sums)
                     }),
                     Coding::Q5K => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::minima($panel, $blocks, few, sums);
-                        $compute::scaled::<_, $five>($panel, $blocks, few, sums)
+                        $compute::minima($panel, blocks, few, sums);
+                        $compute::scaled::<_, $five>($panel, blocks, few, sums)
                     }),
                     Coding::Q6K => by_tiles!($tiles, $tokens, $sums, |few, sums| {
-                        $compute::sixes::<_, $six>($panel, $blocks, few, sums)
+                        $compute::sixes::<_, $six>($panel, blocks, few, sums)
                     }),
                 }
             }

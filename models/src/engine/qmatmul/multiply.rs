@@ -1,6 +1,7 @@
 //! Takes a matrix through the kernels: which of them, in which pieces, and where the results go.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::activations::{CHUNK, Chunk, Quantised};
 use super::coding::{Coding, Eight, GROUP, Packing, Panel};
@@ -87,13 +88,27 @@ impl Way {
         match self {
             #[cfg(target_arch = "x86_64")]
             Way::Avx512 | Way::AvxVnni => Eight::Shifted,
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => Eight::Packed,
             _ => Eight::Signed,
         }
     }
 
     /// Adds the products of a packed chunk with tokens to their sums.
     #[expect(unsafe_code, reason = "kernels for the processor at hand")]
-    fn add(self, coding: Coding, chunk: &[u8], panel: &mut Panel, tokens: &[Chunk], sums: &mut [Sums]) {
+    fn add(
+        self,
+        coding: Coding,
+        chunk: &[u8],
+        ahead: usize,
+        panel: &mut Panel,
+        tokens: &[Chunk],
+        sums: &mut [Sums],
+    ) {
+        // One token leaves nothing to do meanwhile; more do, and the processor waits when too many lines are on their way.
+        let mut parts = chunk.chunks(if tokens.len() == 1 { chunk.len() } else { chunk.len().div_ceil(3) });
+        let mut fetch_part = || parts.next().into_iter().for_each(|part| fetch(part, ahead));
+        fetch_part();
         let packing = coding.split(chunk);
         coding.unpack_factors(&packing, panel);
         if let [sums] = sums
@@ -101,22 +116,23 @@ impl Way {
         {
             return;
         }
+        fetch_part();
         coding.unpack_quants(&packing, self.eight(), panel);
-        let blocks = packing.blocks;
+        fetch_part();
         // SAFETY: `Way::available` found what the processor has.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
-                Way::Avx512 => x86::avx512(coding, panel, blocks, tokens, sums),
+                Way::Avx512 => x86::avx512(coding, &packing, panel, tokens, sums),
                 #[cfg(target_arch = "x86_64")]
-                Way::AvxVnni => x86::avx_vnni(coding, panel, blocks, tokens, sums),
+                Way::AvxVnni => x86::avx_vnni(coding, &packing, panel, tokens, sums),
                 #[cfg(target_arch = "x86_64")]
-                Way::Avx2 => x86::avx2(coding, panel, blocks, tokens, sums),
+                Way::Avx2 => x86::avx2(coding, &packing, panel, tokens, sums),
                 #[cfg(target_arch = "aarch64")]
-                Way::DotProduct => neon::dotprod(coding, panel, blocks, tokens, sums),
+                Way::DotProduct => neon::dotprod(coding, &packing, panel, tokens, sums),
                 #[cfg(target_arch = "aarch64")]
-                Way::Neon => neon::pairs(coding, panel, blocks, tokens, sums),
-                Way::Plain => plain::add(coding, panel, blocks, tokens, sums),
+                Way::Neon => neon::pairs(coding, &packing, panel, tokens, sums),
+                Way::Plain => plain::add(coding, panel, packing.blocks, tokens, sums),
             }
         }
     }
@@ -182,14 +198,15 @@ fn multiply_groups(
     weights: &Packed,
     input: &Quantised,
     place: &Place,
-    groups: std::ops::Range<usize>,
+    groups: Range<usize>,
     room: &mut Room,
 ) {
     let coding = weights.coding();
     for first in (0..input.tokens()).step_by(TOKENS) {
         let tokens = first..input.tokens().min(first + TOKENS);
         // For few tokens all time goes into reading weights, so they are read in the order in which they lie.
-        let together = if tokens.len() < MANY { 1 } else { GROUPS };
+        let (together, ahead) =
+            if tokens.len() < MANY { (1, AHEAD) } else { (GROUPS, GROUP * coding.bytes(weights.columns())) };
         for start in groups.clone().step_by(together) {
             let some = start..groups.end.min(start + together);
             let sums = &mut room.sums[..some.len() * tokens.len()];
@@ -197,49 +214,49 @@ fn multiply_groups(
             for index in 0..weights.columns().div_ceil(CHUNK) {
                 for (group, sums) in some.clone().zip(sums.chunks_exact_mut(tokens.len())) {
                     let chunk = weights.chunk(group, index);
-                    #[cfg(target_arch = "x86_64")]
-                    if together == 1 {
-                        fetch(chunk);
-                    }
-                    way.add(coding, chunk, &mut room.panel, input.chunk(index, tokens.clone()), sums);
+                    way.add(coding, chunk, ahead, &mut room.panel, input.chunk(index, tokens.clone()), sums);
                 }
             }
-            for (group, sums) in some.zip(sums.chunks_exact_mut(tokens.len())) {
-                write(place, group * GROUP, weights.rows(), first, sums);
-            }
+            write(place, some.start * GROUP, weights.rows(), tokens.clone(), sums);
         }
     }
 }
 
-/// Asks for the bytes that follow a chunk, so that they are there when their turn comes.
-#[cfg(target_arch = "x86_64")]
+/// Asks for as many bytes as these, so far ahead of them, so that they are there when their turn comes.
 #[inline]
-#[expect(unsafe_code, reason = "a hint to the processor")]
-fn fetch(chunk: &[u8]) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    for line in chunk.chunks(64) {
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "a hint to the processor"))]
+fn fetch(bytes: &[u8], ahead: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint reads nothing, wherever it points to.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(ahead).cast()) };
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, ahead);
 }
 
-/// Writes the sums of a group's rows.
+/// Writes the sums of groups of rows, token by token: rows of the output lie far apart.
 #[expect(unsafe_code, reason = "writes into a buffer that other threads fill too")]
-fn write(place: &Place, first_row: usize, rows: usize, first_token: usize, sums: &mut [Sums]) {
-    let rows = first_row..rows.min(first_row + GROUP);
-    for (index, Sums(sums)) in sums.iter_mut().enumerate() {
-        if let Some(bias) = place.bias.get(rows.clone()) {
-            for (sum, bias) in sums.iter_mut().zip(bias) {
-                *sum += bias;
+fn write(place: &Place, first_row: usize, rows: usize, tokens: Range<usize>, sums: &mut [Sums]) {
+    for (index, token) in tokens.clone().enumerate() {
+        for (group, sums) in sums.chunks_exact_mut(tokens.len()).enumerate() {
+            let first_row = first_row + group * GROUP;
+            let rows = first_row..rows.min(first_row + GROUP);
+            let Sums(sums) = &mut sums[index];
+            if let Some(bias) = place.bias.get(rows.clone()) {
+                for (sum, bias) in sums.iter_mut().zip(bias) {
+                    *sum += bias;
+                }
             }
-        }
-        let at = (first_token + index) * place.stride + place.offset + first_row;
-        // SAFETY: every group belongs to one piece, and groups write to rows of their own.
-        unsafe {
-            // The compiler copies whole groups without a call.
-            match rows.len() {
-                GROUP => place.output.write(at, sums),
-                fewer => place.output.write(at, &sums[..fewer]),
+            let at = token * place.stride + place.offset + first_row;
+            // SAFETY: every group belongs to one piece, and groups write to rows of their own.
+            unsafe {
+                // The compiler copies whole groups without a call.
+                match rows.len() {
+                    GROUP => place.output.write(at, sums),
+                    fewer => place.output.write(at, &sums[..fewer]),
+                }
             }
         }
     }

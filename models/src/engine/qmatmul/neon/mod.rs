@@ -15,11 +15,11 @@ use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, on
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;
 
-table!(dotprod, "the dot product extension", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens, sums, |few, sums| dotprod::blocks::<_, 8, 0>(panel, blocks, few, sums))
+table!(dotprod, "the dot product extension", [4, 2, 1], five: 8, six: 4, eight: |packing, panel, tokens, sums| {
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| dotprod::blocks::<_, 8, 0>(panel, packing.blocks, few, sums))
 });
-table!(pairs, "NEON", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens, sums, |few, sums| pairs::blocks::<_, 8, 0>(panel, blocks, few, sums))
+table!(pairs, "NEON", [4, 2, 1], five: 8, six: 4, eight: |packing, panel, tokens, sums| {
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| pairs::blocks::<_, 8, 0>(panel, packing.blocks, few, sums))
 });
 
 one_table!(dotprod_one, dotprod, "the dot product extension", six: 4, eight: |packing, panel, tokens, sums| {

@@ -2,8 +2,7 @@
 //!
 //! `vpdpbusd` multiplies bytes without a sign with bytes with a sign and adds four products to a sum of 32 bits. AVX2 adds
 //! two products in 16 bits and goes on adding there as long as nothing can overflow: 8 words of 4-bit quants (8 · 2 · 15 ·
-//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits. Weights of 8 bits give their signs to the activations first, and each word is
-//! added in 32 bits.
+//! 127 = 30,480), 4 of 5 bits, 2 of 6 bits. Weights of 8 bits have loops of their own (`signed`).
 #![expect(unsafe_code, reason = "processor instructions, and loops without checks of bounds")]
 
 mod avx2;
@@ -19,18 +18,21 @@ use super::kernels::{Sums, block_loops, by_tiles, one_eights_loop, one_loops, on
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;
 
-table!(avx512, "AVX-512 VNNI", [8, 4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+table!(avx512, "AVX-512 VNNI", [8, 4, 2, 1], five: 8, six: 4, eight: |packing, panel, tokens, sums| {
     by_tiles!([8, 4, 2, 1], tokens, sums, |few, sums| {
-        avx512::blocks::<_, 8, 128>(panel, blocks, few, sums)
+        avx512::blocks::<_, 8, 128>(panel, packing.blocks, few, sums)
     })
 });
-table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |panel, blocks, tokens, sums| {
+table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |packing, panel, tokens, sums| {
     by_tiles!([4, 2, 1], tokens, sums, |few, sums| {
-        avx_vnni::blocks::<_, 8, 128>(panel, blocks, few, sums)
+        avx_vnni::blocks::<_, 8, 128>(panel, packing.blocks, few, sums)
     })
 });
-table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |panel, blocks, tokens, sums| {
-    by_tiles!([4, 2, 1], tokens, sums, |few, sums| signed::blocks::<_, 8, 0>(panel, blocks, few, sums))
+table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |packing, panel, tokens, sums| {
+    let below = signed::below(packing.lines);
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| {
+        signed::blocks(packing.lines, &below, &panel.steps, few, sums)
+    })
 });
 
 one_table!(avx512_one, avx512, "AVX-512 VNNI", six: 4, eight: |packing, panel, tokens, sums| {
@@ -40,5 +42,5 @@ one_table!(avx_vnni_one, avx_vnni, "AVX-VNNI", six: 4, eight: |packing, panel, t
     avx_vnni::one_eights::<128>(packing, panel, &tokens[0], sums)
 });
 one_table!(avx2_one, avx2, "AVX2 and FMA", six: 2, eight: |packing, panel, tokens, sums| {
-    signed::one_eights::<0>(packing, panel, &tokens[0], sums)
+    signed::one(packing.lines, &panel.steps, &tokens[0], sums)
 });
