@@ -159,9 +159,10 @@ impl Scratch {
         for (token, qkv) in head.qkv.chunks_exact(3 * hidden).enumerate() {
             let part = |which: usize, row: &mut [f32]| {
                 let at = which * hidden + head.index * size;
-                row.copy_from_slice(&qkv[at..at + size]);
-                if let Some(bias) = attention.bias.get(at..at + size) {
-                    row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
+                let numbers = &qkv[at..at + size];
+                match attention.bias.get(at..at + size) {
+                    Some(bias) => row.iter_mut().zip(numbers).zip(bias).for_each(|((to, x), b)| *to = x + b),
+                    None => row.copy_from_slice(numbers),
                 }
                 if let (Some(rotary), 0 | 1) = (attention.rotary, which) {
                     rotary.turn(token, row);
@@ -176,9 +177,13 @@ impl Scratch {
                 *key = *x;
             }
             part(2, &mut row);
-            for (group, values) in row.chunks(GROUP).enumerate() {
-                let at = (group * head.length + token) * GROUP;
-                self.values[at..at + values.len()].copy_from_slice(values);
+            let places = self.values.as_chunks_mut::<GROUP>().0.iter_mut().skip(token).step_by(head.length);
+            for (place, values) in places.zip(row.chunks(GROUP)) {
+                match values.first_chunk() {
+                    // Of a known size: without a call.
+                    Some(values) => *place = *values,
+                    None => place[..values.len()].copy_from_slice(values),
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::engine::shared::Shared;
 use crate::engine::way::Way;
 
 /// Columns that one call of a kernel goes through: with [`GROUP`] rows their weights stay in the first cache.
-pub const TILE_COLUMNS: usize = 384;
+pub const TILE_COLUMNS: usize = 256;
 
 /// Groups that are computed together at most.
 const GROUPS: usize = 4;
