@@ -96,15 +96,7 @@ impl Way {
 
     /// Adds the products of a packed chunk with tokens to their sums.
     #[expect(unsafe_code, reason = "kernels for the processor at hand")]
-    fn add(
-        self,
-        coding: Coding,
-        chunk: &[u8],
-        ahead: usize,
-        panel: &mut Panel,
-        tokens: &[Chunk],
-        sums: &mut [Sums],
-    ) {
+    fn add(self, coding: Coding, chunk: &[u8], ahead: usize, panel: &mut Panel, tokens: &[Chunk], sums: &mut [Sums]) {
         // One token leaves nothing to do meanwhile; more do, and the processor waits when too many lines are on their way.
         let mut parts = chunk.chunks(if tokens.len() == 1 { chunk.len() } else { chunk.len().div_ceil(3) });
         let mut fetch_part = || parts.next().into_iter().for_each(|part| fetch(part, ahead));

@@ -7,8 +7,9 @@
 
 use std::arch::x86_64::*;
 
-use super::registers::{LANES, add, float, keep, load, load_bytes, load_words, multiply, multiply_add};
-use super::registers::{splat, splat_word, store};
+use super::registers::{
+    LANES, add, float, keep, load, load_bytes, load_words, multiply, multiply_add, splat, splat_word, store,
+};
 use super::{BLOCKS, Chunk, GROUP, Sums, WORDS};
 
 /// Registers for the rows of a group.
@@ -75,7 +76,6 @@ pub fn blocks<const C: usize>(
         }
     }
 }
-
 
 /// The same for a single token, which takes over the signs as they are.
 #[target_feature(enable = "avx2,fma")]
