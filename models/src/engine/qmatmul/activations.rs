@@ -107,8 +107,9 @@ impl Chunk {
                 }
             }
             let words = &mut self.words[block * BLOCK / 4..(block + 1) * BLOCK / 4];
-            for (word, [a, b, c, d]) in words.iter_mut().zip(numbers.as_chunks().0) {
-                *word = a & 0xff | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
+            let bytes = numbers.map(|number| number as u8);
+            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+                *word = i32::from_le_bytes(*bytes);
             }
             let [first, last] = [&numbers[..BLOCK / 2], &numbers[BLOCK / 2..]].map(|half| half.iter().sum::<i32>());
             let step = largest / 127.0;

@@ -244,9 +244,9 @@ fn write(place: &Place, first_row: usize, rows: usize, tokens: Range<usize>, sum
             let at = token * place.stride + place.offset + first_row;
             // SAFETY: every group belongs to one piece, and groups write to rows of their own.
             unsafe {
-                // The compiler copies whole groups without a call.
                 match rows.len() {
-                    GROUP => place.output.write(at, sums),
+                    // Of a known size: without a call.
+                    GROUP => place.output.pointer(at, GROUP).cast::<[f32; GROUP]>().write(*sums),
                     fewer => place.output.write(at, &sums[..fewer]),
                 }
             }
