@@ -38,14 +38,23 @@ pub struct Load {
 pub struct Figures {
     /// By what was asked for.
     pub kinds: BTreeMap<&'static str, Kind>,
-    /// Seconds since the begin, and the server's resident memory in MiB.
-    pub memory: Vec<(f64, f64)>,
+    /// Seconds since the begin, and what the server then had in memory.
+    pub memory: Vec<(f64, Memory)>,
     /// Seconds that all of it took.
     pub took: f64,
     /// Answers that the API's description does not allow.
     pub undocumented: Vec<String>,
     /// Connections that broke off.
     pub broken: Vec<String>,
+}
+
+/// Resident memory of a process, MiB.
+#[derive(Clone, Copy, Default)]
+pub struct Memory {
+    /// What it has written.
+    pub own: f64,
+    /// Mapped files: the system has them in memory as long as nobody else needs the room.
+    pub mapped: f64,
 }
 
 /// One kind of request.
@@ -107,7 +116,7 @@ pub fn run(serving: &Serving, keys: &[String], load: &Load) -> Figures {
             })
             .collect();
         while begun.elapsed() < load.lasts {
-            all.memory.push((begun.elapsed().as_secs_f64(), resident_mib(serving.id())));
+            all.memory.push((begun.elapsed().as_secs_f64(), resident(serving.id())));
             let left = load.lasts.saturating_sub(begun.elapsed());
             thread::sleep(left.min(load.look_every));
         }
@@ -117,7 +126,7 @@ pub fn run(serving: &Serving, keys: &[String], load: &Load) -> Figures {
         }
     });
     all.took = begun.elapsed().as_secs_f64();
-    all.memory.push((all.took, resident_mib(serving.id())));
+    all.memory.push((all.took, resident(serving.id())));
     all
 }
 
@@ -128,11 +137,14 @@ fn questions() -> Vec<String> {
 }
 
 /// Resident memory of a process.
-fn resident_mib(process: u32) -> f64 {
+fn resident(process: u32) -> Memory {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the server runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib / 1024.0
+    let mib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1024.0
+    };
+    Memory { own: mib("RssAnon:"), mapped: mib("RssFile:") }
 }
 
 struct Client {
