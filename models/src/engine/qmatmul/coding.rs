@@ -54,6 +54,10 @@ struct Section {
 pub struct Panel {
     /// Whole numbers without a sign: for four columns, sixteen times four bytes. For Q8_0 see [`Eight`].
     pub quants: [[u8; 64]; CHUNK / 4],
+    /// Q8_0 as sizes and signs: all bits where a number is below zero, none elsewhere.
+    pub signs: [[u8; 64]; CHUNK / 4],
+    /// The sizes of the numbers below zero, added up per block.
+    pub below: [[i32; GROUP]; BLOCKS],
     /// Per sixteen columns the whole scale of each row, in both halves of a word; those of 32 columns at even places.
     pub scales: [[i32; GROUP]; 2 * BLOCKS],
     /// Per block the factor of each row; the codings of 256 columns have one for all, at the first place.
@@ -80,8 +84,8 @@ pub enum Eight {
     Signed,
     /// Plus 128, as bytes without one.
     Shifted,
-    /// As they lie, not in a panel.
-    Packed,
+    /// As sizes and signs, which the kernel does itself.
+    Split,
 }
 
 impl Coding {
@@ -266,6 +270,8 @@ impl Panel {
     pub fn new() -> Self {
         Self {
             quants: [[0; 64]; CHUNK / 4],
+            signs: [[0; 64]; CHUNK / 4],
+            below: [[0; GROUP]; BLOCKS],
             scales: [[0; GROUP]; 2 * BLOCKS],
             steps: [[0.0; GROUP]; BLOCKS],
             minima: [[0.0; GROUP]; BLOCKS],
@@ -312,7 +318,7 @@ fn add_fifth_bits(quants: &mut [[u8; 64]; WORDS], high: &[u8; 64]) {
 
 fn eights(lines: &[[u8; 64]], eight: Eight, panel: &mut Panel) {
     match eight {
-        Eight::Packed => {}
+        Eight::Split => {}
         Eight::Signed => panel.quants[..lines.len()].copy_from_slice(lines),
         Eight::Shifted => {
             for (quants, line) in panel.quants.iter_mut().zip(lines) {

@@ -404,7 +404,7 @@ macro_rules! table {
         pub unsafe fn $compute(
             coding: Coding,
             $packing: &Packing<'_>,
-            $panel: &Panel,
+            $panel: &mut Panel,
             $tokens: &[Chunk],
             $sums: &mut [Sums],
         ) {

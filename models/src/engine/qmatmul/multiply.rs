@@ -89,7 +89,7 @@ impl Way {
             #[cfg(target_arch = "x86_64")]
             Way::Avx512 | Way::AvxVnni => Eight::Shifted,
             #[cfg(target_arch = "x86_64")]
-            Way::Avx2 => Eight::Packed,
+            Way::Avx2 => Eight::Split,
             _ => Eight::Signed,
         }
     }

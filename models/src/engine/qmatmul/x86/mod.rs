@@ -29,10 +29,8 @@ table!(avx_vnni, "AVX-VNNI", [4, 2, 1], five: 8, six: 4, eight: |packing, panel,
     })
 });
 table!(avx2, "AVX2 and FMA", [4, 2, 1], five: 4, six: 2, eight: |packing, panel, tokens, sums| {
-    let below = signed::below(packing.lines);
-    by_tiles!([4, 2, 1], tokens, sums, |few, sums| {
-        signed::blocks(packing.lines, &below, &panel.steps, few, sums)
-    })
+    signed::spread(packing.lines, panel);
+    by_tiles!([4, 2, 1], tokens, sums, |few, sums| signed::blocks(panel, packing.blocks, few, sums))
 });
 
 one_table!(avx512_one, avx512, "AVX-512 VNNI", six: 4, eight: |packing, panel, tokens, sums| {

@@ -28,6 +28,14 @@ pub fn load_bytes(line: &[u8; 64], part: usize) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
+pub fn store_bytes(line: &mut [u8; 64], part: usize, bytes: __m256i) {
+    assert!(part < GROUP / LANES);
+    // SAFETY: a line holds two registers.
+    unsafe { _mm256_storeu_si256(line.as_mut_ptr().cast::<__m256i>().add(part), bytes) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
 pub fn splat_word(word: i32) -> __m256i {
     _mm256_set1_epi32(word)
 }
@@ -97,6 +105,15 @@ pub fn load_words(row: &[i32; GROUP], part: usize) -> __m256i {
     assert!(part < GROUP / LANES);
     // SAFETY: a row holds two registers.
     unsafe { _mm256_loadu_si256(row.as_ptr().cast::<__m256i>().add(part)) }
+}
+
+/// Writes them.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn store_words(row: &mut [i32; GROUP], part: usize, words: __m256i) {
+    assert!(part < GROUP / LANES);
+    // SAFETY: a row holds two registers.
+    unsafe { _mm256_storeu_si256(row.as_mut_ptr().cast::<__m256i>().add(part), words) }
 }
 
 /// The same, but the compiler must compute it here: left to itself, it goes through long sums token by token, and runs out

@@ -2,59 +2,55 @@
 //!
 //! `vpmaddubsw` wants one side without a sign. The weights' sizes are that side, and activations take over their signs, by
 //! inverting the bits of those that meet a weight below zero: `!a` is `-a - 1`, so that each such product lacks the size
-//! of its weight, which is the same for all tokens and where their sums begin ([`below`]). A pair of products is at most
+//! of its weight, which is the same for all tokens and where their sums begin ([`Panel::below`]). A pair of products is at most
 //! 2 · 128 · 128 below zero and 2 · 128 · 127 above, which 16 bits hold.
 
 use std::arch::x86_64::*;
 
 use super::registers::{
     LANES, add, float, keep, load, load_bytes, load_words, multiply, multiply_add, splat, splat_word, store,
+    store_bytes, store_words,
 };
-use super::{BLOCKS, Chunk, GROUP, Sums, WORDS};
+use super::{BLOCKS, Chunk, GROUP, Panel, Sums, WORDS};
 
 /// Registers for the rows of a group.
 const PARTS: usize = GROUP / LANES;
 
-/// The sizes of the weights below zero, added up per block and row.
+/// Spreads weights out: their sizes, which of them are below zero, and the sum of those per block and row.
 #[target_feature(enable = "avx2,fma")]
-pub fn below(lines: &[[u8; 64]]) -> [[i32; GROUP]; BLOCKS] {
-    let mut below = [[0; GROUP]; BLOCKS];
-    for (lines, below) in lines.as_chunks::<WORDS>().0.iter().zip(&mut below) {
+pub fn spread(lines: &[[u8; 64]], panel: &mut Panel) {
+    let places = panel.quants.as_chunks_mut::<WORDS>().0.iter_mut().zip(panel.signs.as_chunks_mut::<WORDS>().0);
+    for ((lines, (sizes, signs)), below) in lines.as_chunks::<WORDS>().0.iter().zip(places).zip(&mut panel.below) {
         for part in 0..PARTS {
             let mut pairs = _mm256_setzero_si256();
-            for line in lines {
-                let weights = _mm256_min_epi8(load_bytes(line, part), _mm256_setzero_si256());
-                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(_mm256_set1_epi8(1), weights));
+            for ((line, sizes), signs) in lines.iter().zip(&mut *sizes).zip(&mut *signs) {
+                let weights = load_bytes(line, part);
+                let negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), weights);
+                store_bytes(sizes, part, _mm256_abs_epi8(weights));
+                store_bytes(signs, part, negative);
+                let only = _mm256_and_si256(weights, negative);
+                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(_mm256_set1_epi8(1), only));
             }
-            let sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(-1));
-            // SAFETY: a row holds two registers.
-            unsafe { _mm256_storeu_si256(below.as_mut_ptr().cast::<__m256i>().add(part), sums) };
+            store_words(below, part, _mm256_madd_epi16(pairs, _mm256_set1_epi16(-1)));
         }
     }
-    below
 }
 
-/// Adds the products of lines of weights with C tokens; `below` is that of the lines, `steps` their factors.
+/// Adds the products of a panel that was spread with C tokens.
 #[target_feature(enable = "avx2,fma")]
-pub fn blocks<const C: usize>(
-    lines: &[[u8; 64]],
-    below: &[[i32; GROUP]; BLOCKS],
-    steps: &[[f32; GROUP]; BLOCKS],
-    tokens: &[Chunk; C],
-    sums: &mut [Sums; C],
-) {
+pub fn blocks<const C: usize>(panel: &Panel, blocks: usize, tokens: &[Chunk; C], sums: &mut [Sums; C]) {
+    assert!(blocks <= BLOCKS);
     let mut registers = [[splat(0.0); PARTS]; C];
     for (registers, sums) in registers.iter_mut().zip(&*sums) {
         *registers = [load(&sums.0, 0), load(&sums.0, 1)];
     }
-    for (block, lines) in lines.as_chunks::<WORDS>().0.iter().enumerate().take(BLOCKS) {
-        let mut whole = [[load_words(&below[block], 0), load_words(&below[block], 1)]; C];
-        for (word, line) in lines.iter().enumerate() {
-            let weights = [0, 1].map(|part| load_bytes(line, part));
-            let sizes = weights.map(|weights| _mm256_abs_epi8(weights));
-            let signs = weights.map(|weights| _mm256_cmpgt_epi8(_mm256_setzero_si256(), weights));
+    for block in 0..blocks {
+        let mut whole = [[load_words(&panel.below[block], 0), load_words(&panel.below[block], 1)]; C];
+        for word in block * WORDS..(block + 1) * WORDS {
+            let sizes = [0, 1].map(|part| load_bytes(&panel.quants[word], part));
+            let signs = [0, 1].map(|part| load_bytes(&panel.signs[word], part));
             for (token, whole) in tokens.iter().zip(&mut whole) {
-                let numbers = splat_word(token.words[block * WORDS + word]);
+                let numbers = splat_word(token.words[word]);
                 for part in 0..PARTS {
                     let pairs = _mm256_maddubs_epi16(sizes[part], _mm256_xor_si256(numbers, signs[part]));
                     let products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
@@ -65,7 +61,7 @@ pub fn blocks<const C: usize>(
         for ((token, whole), registers) in tokens.iter().zip(whole).zip(&mut registers) {
             let step = splat(token.steps[block]);
             for (part, (whole, register)) in whole.into_iter().zip(registers).enumerate() {
-                let product = multiply(load(&steps[block], part), step);
+                let product = multiply(load(&panel.steps[block], part), step);
                 *register = multiply_add(product, float(whole), *register);
             }
         }
