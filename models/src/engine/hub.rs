@@ -107,6 +107,15 @@ impl HubFolder {
         ModelError::Invalid { file: self.directory.join(file).display().to_string(), reason: reason.into() }
     }
 
+    /// The error that says what is wrong with the weights: names their file, or the folder where there are several.
+    pub fn invalid_weights(&self, reason: impl Into<String>) -> ModelError {
+        let mut files = self.listed.iter().filter(|name| name.ends_with(".safetensors"));
+        match (files.next(), files.next()) {
+            (Some(only), None) => self.invalid(only, reason),
+            _ => ModelError::Invalid { file: self.directory.display().to_string(), reason: reason.into() },
+        }
+    }
+
     /// The error that says that a file is needed and not listed.
     pub fn missing(&self, file: &str) -> ModelError {
         self.invalid(file, "the catalogue does not list it")
@@ -144,6 +153,10 @@ mod tests {
         folder.forget();
         assert_eq!(folder.tensor("b").unwrap().bytes, 1.5f32.to_le_bytes());
         assert!(folder.tensor("c").unwrap_err().contains("`c` is missing"));
+        let both = folder.invalid_weights("odd").to_string();
+        assert!(both.contains(&format!("`{}`: odd", directory.path().display())), "{both}");
+        let one = open(&[CONFIG, "two.safetensors"]).unwrap().invalid_weights("odd").to_string();
+        assert!(one.contains("two.safetensors`: odd"), "{one}");
     }
 
     #[test]

@@ -98,8 +98,12 @@ impl Json {
     }
 
     /// A text that may be absent.
-    pub fn text(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_str()
+    ///
+    /// # Errors
+    /// A reason, when it is something else.
+    pub fn text(&self, key: &str) -> Result<Option<&str>, String> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| format!("`{key}` is no text"))
     }
 
     /// A list that may be absent.
@@ -123,7 +127,10 @@ mod tests {
         let json = Json::parse(text).unwrap();
         assert_eq!((json.require("n"), json.number("none"), json.number("absent")), (Ok(3), Ok(None), Ok(None)));
         assert_eq!((json.float("x"), json.float("n")), (Ok(Some(0.5)), Ok(Some(3.0))));
-        assert_eq!((json.text("t"), json.flag("f", false), json.flag("none", true)), (Some("a"), Ok(true), Ok(true)));
+        assert_eq!(
+            (json.text("t"), json.flag("f", false), json.flag("none", true)),
+            (Ok(Some("a")), Ok(true), Ok(true))
+        );
         assert_eq!(json.list("l", Value::as_u64), Ok(Some(vec![1, 2])));
         assert_eq!(json.section("s").unwrap().unwrap().require("n"), Ok(1));
         assert!(json.mentions("none") && !json.mentions("absent"));
@@ -134,6 +141,7 @@ mod tests {
             json.number("x").unwrap_err(),
             json.float("t").unwrap_err(),
             json.flag("n", true).unwrap_err(),
+            json.text("n").unwrap_err(),
             json.section("l").err().unwrap(),
             json.list("l", Value::as_bool).unwrap_err(),
         ] {

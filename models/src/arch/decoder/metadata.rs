@@ -189,7 +189,7 @@ impl Json {
             return Err("its width and heads must not be 0".into());
         }
         if let Some(coding) = self.section("quantization_config")? {
-            let method = coding.text("quant_method").unwrap_or("unknown");
+            let method = coding.text("quant_method")?.unwrap_or("unknown");
             return Err(format!("its weights are quantised (`{method}`), which is not supported: take a GGUF file"));
         }
         for cap in ["attn_logit_softcapping", "final_logit_softcapping"] {
@@ -197,7 +197,7 @@ impl Json {
                 return Err(format!("`{cap}` is not supported"));
             }
         }
-        let activation = self.text("hidden_activation").or_else(|| self.text("hidden_act"));
+        let activation = self.text("hidden_activation")?.or(self.text("hidden_act")?);
         let activation = match activation {
             None | Some("silu") => Activation::Silu,
             Some("gelu_pytorch_tanh") => Activation::GeluTanh,
@@ -257,7 +257,7 @@ impl Json {
             .or(self.number("original_max_position_embeddings")?)
             .unwrap_or(longest);
         let dimensions = rope.dimensions;
-        match section.text("rope_type").or_else(|| section.text("type")).unwrap_or("default") {
+        match section.text("rope_type")?.or(section.text("type")?).unwrap_or("default") {
             "default" => {}
             "linear" => rope.scale = 1.0 / section.require_float("factor")?,
             "llama3" => {

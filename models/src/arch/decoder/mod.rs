@@ -106,7 +106,7 @@ pub fn from_gguf(
 pub fn from_hub(folder: &HubFolder, options: impl FnOnce(&Config) -> Options) -> Result<Decoder, ModelError> {
     let read = || {
         let json = folder.config();
-        let name = json.text("model_type").ok_or("it lacks `model_type`")?;
+        let name = json.text("model_type")?.ok_or("it lacks `model_type`")?;
         let config = (known(name, |family| family.hub)?.from_hub)(json)?;
         config.check()?;
         Ok(config)
@@ -114,7 +114,7 @@ pub fn from_hub(folder: &HubFolder, options: impl FnOnce(&Config) -> Options) ->
     let config = read().map_err(|reason: String| folder.invalid("config.json", reason))?;
     let options = options(&config);
     let load = || Decoder::load(&Weights::of_hub(folder, &config, options.weights)?, config, options);
-    let decoder = load().map_err(|reason| folder.invalid("model.safetensors", reason))?;
+    let decoder = load().map_err(|reason| folder.invalid_weights(reason))?;
     folder.forget();
     Ok(decoder)
 }
