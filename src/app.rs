@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use intramuros_ingest::access::Caller;
-use intramuros_models::catalog::{Catalog, Model};
+use intramuros_models::catalog::{Catalog, Model, ModelRole};
 use intramuros_models::{Embedder, Generator, ModelError, Reranker, weights};
 use tokio::runtime::Handle;
 
@@ -315,13 +315,15 @@ impl Drop for App {
 /// The configured embedder's catalogue entry.
 pub fn embedder_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a Model, ModelError> {
     let own = &config.models.embedder;
-    catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.embedder } else { own })
+    let name = if own.is_empty() { &catalog.profile(&config.models.profile)?.embedder } else { own };
+    catalog.model_for(ModelRole::Embedder, name)
 }
 
 /// The configured generator's catalogue entry.
 pub fn generator_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<&'a Model, ModelError> {
     let own = &config.models.generator;
-    catalog.model(if own.is_empty() { &catalog.profile(&config.models.profile)?.generator } else { own })
+    let name = if own.is_empty() { &catalog.profile(&config.models.profile)?.generator } else { own };
+    catalog.model_for(ModelRole::Generator, name)
 }
 
 /// The catalogue entry of the configured reranker; none where the profile has none or `retrieve.rerank` is off.
@@ -334,7 +336,7 @@ pub fn reranker_entry<'a>(config: &Config, catalog: &'a Catalog) -> Result<Optio
         Some(own) => Some(own),
         None => catalog.profile(&config.models.profile)?.reranker.as_ref(),
     };
-    name.map(|name| catalog.model(name)).transpose()
+    name.map(|name| catalog.model_for(ModelRole::Reranker, name)).transpose()
 }
 
 fn with_directory(error: StateError, directory: &Path) -> AppError {

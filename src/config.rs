@@ -323,7 +323,7 @@ impl Config {
     /// How the generator's engine is set up.
     pub fn engine(&self) -> EngineOptions {
         EngineOptions {
-            threads: self.models.threads,
+            threads: self.models.threads.min(processors()),
             kv_bytes: self.models.kv_mib << 20,
             sequences: self.server.answers_at_once,
         }
@@ -446,6 +446,12 @@ fn environment_value(text: &str, default: Option<&Value>) -> Value {
 fn optional_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// Processors that this process may use. Threads of a model look out for work all the time, so that more of them than
+/// processors hold each other up.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -197,6 +197,20 @@ impl Catalog {
         found.ok_or_else(|| self.unknown(name))
     }
 
+    /// The same for a role.
+    ///
+    /// # Errors
+    /// As [`Catalog::model`], and [`ModelError::Role`] with those that have the role.
+    pub fn model_for(&self, role: ModelRole, name: &str) -> Result<&Model, ModelError> {
+        let model = self.model(name)?;
+        if model.role == role {
+            return Ok(model);
+        }
+        let known = self.models.iter().filter(|model| model.role == role).map(|model| model.name.as_str());
+        let known = known.collect::<Vec<_>>().join(", ");
+        Err(ModelError::Role { name: model.name.clone(), found: model.role, role, known })
+    }
+
     /// Finds a profile by name; upper and lower case are the same.
     ///
     /// # Errors
@@ -417,6 +431,15 @@ mod tests {
             error.contains("`gpt-17`") && error.contains("starter") && error.contains("SmolLM2-135M-Instruct"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_model_of_another_role_is_refused_with_those_of_the_right_one() {
+        let catalog = Catalog::load(None).unwrap();
+        assert!(catalog.model_for(ModelRole::Embedder, "all-MiniLM-L6-v2").is_ok());
+        let error = catalog.model_for(ModelRole::Generator, "all-MiniLM-L6-v2").unwrap_err().to_string();
+        assert!(error.contains("`all-MiniLM-L6-v2` is no generator but an embedder"), "{error}");
+        assert!(error.contains("SmolLM2-135M-Instruct") && !error.contains("bge-m3"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What can go wrong.
 
+use crate::catalog::ModelRole;
+
 /// What can go wrong with a model. Messages say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -9,6 +11,18 @@ pub enum ModelError {
         /// As asked.
         name: String,
         /// Comma-separated.
+        known: String,
+    },
+    /// The model does something else.
+    #[error("`{name}` is no {role} but {} {found}; known: {known}", if *.found == ModelRole::Embedder { "an" } else { "a" })]
+    Role {
+        /// Its name.
+        name: String,
+        /// What it does.
+        found: ModelRole,
+        /// What it was asked for.
+        role: ModelRole,
+        /// Those that do so, comma-separated.
         known: String,
     },
     /// The files are not on this machine.
@@ -63,12 +77,14 @@ pub enum ModelError {
     },
     /// The memory set aside for keys and values is too small.
     #[error(
-        "{bytes} bytes for keys and values are too few, the model needs {needed} at least: set `models.kv_mib` higher"
+        "{} MiB for keys and values are too few, the model needs {} at least: set `models.kv_mib` higher",
+        .bytes >> 20,
+        .needed.div_ceil(1 << 20)
     )]
     KvTooSmall {
-        /// As set.
+        /// Bytes as set.
         bytes: usize,
-        /// At least.
+        /// Bytes that it must be at least.
         needed: usize,
     },
     /// The prompt alone fills the context.

@@ -79,11 +79,11 @@ impl Draft<'_> {
             }
             (Refusal::CutOff(tokens), false) => {
                 format!(
-                    "The answer did not come to its end within {tokens} tokens: allow more of them, or ask for less."
+                    "The answer did not come to its end within {tokens} tokens (`answer.max_tokens`): allow more of them, or ask for less."
                 )
             }
             (Refusal::CutOff(tokens), true) => {
-                format!("La respuesta no llegó a su fin en {tokens} tokens: permite más o pide menos.")
+                format!("La respuesta no llegó a su fin en {tokens} tokens (`answer.max_tokens`): permite más o pide menos.")
             }
             (Refusal::NoRoom, false) => {
                 "The passages that were found have no room beside this form: ask with a shorter schema or question.".to_owned()

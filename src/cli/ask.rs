@@ -90,7 +90,7 @@ pub fn print_rest(answer: &Answer) {
         outln!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
     } else if answer.is_formed() {
         for value in &answer.unsupported {
-            let path = value.path.as_deref().unwrap_or_default();
+            let path = value.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("the top");
             let kept = if value.kept { ", which is still in the answer" } else { "" };
             outln!("\nno passage supports `{}` at `{}`{kept}", printable(&value.sentence), printable(path));
         }
@@ -99,7 +99,7 @@ pub fn print_rest(answer: &Answer) {
     }
     if !answer.left_out.is_empty() {
         outln!(
-            "\n{} found that did not fit among the passages (`answer.passage_tokens`).",
+            "\n{} found that the model has no room for (`answer.passage_tokens`, `models.kv_mib`) or would read too long (`answer.first_token_ms`).",
             count(answer.left_out.len(), "more passage")
         );
     }

@@ -16,7 +16,7 @@ const CLOSED_PIPE: i32 = 141;
 pub fn print(text: std::fmt::Arguments<'_>) {
     if let Err(error) = std::io::stdout().lock().write_fmt(text) {
         if error.kind() != std::io::ErrorKind::BrokenPipe {
-            eprintln!("error: cannot write to standard output: {error}");
+            writeln!(std::io::stderr(), "error: cannot write to standard output: {error}").ok();
         }
         std::process::exit(CLOSED_PIPE);
     }
@@ -30,7 +30,8 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its causes, each once.
 pub fn error(error: &anyhow::Error) {
-    eprintln!("error: {}", crate::local::error_text(error));
+    // Nobody may be there to read it; the exit status says it too.
+    writeln!(std::io::stderr(), "error: {}", crate::local::error_text(error)).ok();
 }
 
 /// Says that something else changes the index now.

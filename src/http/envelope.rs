@@ -71,7 +71,7 @@ pub async fn wrap(State(server): State<Shared>, mut request: Request, next: Next
     } else {
         response
     };
-    let took = started.elapsed();
+    let (took, status) = (started.elapsed(), response.status());
     server.metrics.request(&route, status.as_u16(), took);
     tracing::info!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis() as u64);
 

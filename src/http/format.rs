@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// The form of an answer.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", expecting = "an object such as `{\"type\": \"json_object\"}`")]
 pub enum ResponseFormat {
     /// Sentences with the marks of their citations.
     Text,

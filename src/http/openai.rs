@@ -49,9 +49,11 @@ pub struct ChatRequest {
     seed: Option<i64>,
     /// The longest answer in tokens, at most what the server is configured for.
     #[serde(default)]
+    #[schema(minimum = 1)]
     max_tokens: Option<usize>,
     /// The newer name of `max_tokens`.
     #[serde(default)]
+    #[schema(minimum = 1)]
     max_completion_tokens: Option<usize>,
     /// Only 1.
     #[serde(default)]
@@ -91,6 +93,9 @@ impl ChatRequest {
         if self.n.is_some_and(|n| n != 1) {
             return Some("`n` must be 1: there is one answer to a question");
         }
+        if self.max_tokens == Some(0) || self.max_completion_tokens == Some(0) {
+            return Some("`max_tokens` must be 1 at least");
+        }
         if given(&self.tools) || given(&self.functions) {
             return Some("`tools` and `functions` must be left out: answers come from the documents and call nothing");
         }
@@ -115,7 +120,7 @@ pub struct ChatMessage {
 
 /// The content of a message.
 #[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a text or a list of parts of the type `text`")]
 pub enum Content {
     /// Plainly.
     Text(String),

@@ -23,6 +23,9 @@ impl MappedFile {
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io { path: path.display().to_string(), source };
         let file = File::open(path).map_err(io)?;
+        if file.metadata().map_err(io)?.is_dir() {
+            return Err(io(std::io::ErrorKind::IsADirectory.into()));
+        }
         // SAFETY: the map is read-only and private. Weights files are replaced by renaming, never written in place;
         // whoever truncates one while it is in use gets the signal that any mapped program gets.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
@@ -80,5 +83,7 @@ mod tests {
         assert_eq!(file[..], content);
         assert!(file.invalid("odd").to_string().contains(&format!("`{}`: odd", path.display())));
         assert!(matches!(MappedFile::open(&directory.path().join("none")), Err(ModelError::Io { .. })));
+        let error = MappedFile::open(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("is a directory"), "{error}");
     }
 }

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::Measured;
 use super::spread::{Spread, rate};
+use crate::config::processors;
 use crate::retrieve::milliseconds;
 
 /// Neutral words to make texts of a wanted length from.
@@ -36,30 +37,33 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub generator: Option<PathBuf>,
     /// Tokens of the prompt
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = RangedU64ValueParser::<usize>::new().range(8..))]
     prompt_tokens: usize,
     /// Tokens to write
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     completion_tokens: usize,
     /// Clients that ask at once; 0 or 1 for none
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(0..=1000))]
     clients: usize,
-    /// Threads that the generator computes with [default: `models.threads` of the configuration]
+    /// Threads that the generator computes with; 0: one per processor [default: `models.threads` of the configuration]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1024))]
     threads: Option<usize>,
 }
 
 /// Loads a generator and measures it.
 pub fn measure(files: &ModelFiles, options: EngineOptions, args: &Args, rounds: u32) -> anyhow::Result<Measured> {
+    if let Some(threads) = args.threads.filter(|threads| *threads > processors()) {
+        bail!("--threads {threads} is more than the {} processors here, which would hold each other up", processors());
+    }
     let threads = args.threads.unwrap_or(options.threads);
     let options = EngineOptions { threads, sequences: options.sequences.max(args.clients), ..options };
     let started = Instant::now();
     let generator = open_generator(files, &options)?;
     let load_ms = milliseconds(started);
     let generator = generator.as_ref();
-    let most = generator.context_length().saturating_sub(args.completion_tokens + 1);
-    if args.prompt_tokens > most {
-        bail!("--prompt-tokens may be {most} at most: the model's context holds {} tokens", generator.context_length());
+    let most = generator.context_length() - 1;
+    if args.prompt_tokens.saturating_add(args.completion_tokens) > most {
+        bail!("--prompt-tokens and --completion-tokens may be {most} together: the model's context holds no more");
     }
     let bench = Bench { generator, prompts: Cell::new(0) };
     bench.write(FIRST_PROMPT_TOKENS, 1)?;

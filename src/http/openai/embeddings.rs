@@ -42,7 +42,7 @@ pub struct EmbeddingRequest {
 
 /// One text or several.
 #[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a text or a list of texts")]
 pub enum Input {
     /// One.
     One(String),

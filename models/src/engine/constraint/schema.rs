@@ -27,6 +27,8 @@ const NOTES: &[&str] = &[
     "$defs",
     "$id",
     "$schema",
+    "$vocabulary",
+    "components",
     "contentEncoding",
     "contentMediaType",
     "default",
@@ -59,6 +61,11 @@ const NOT_DONE: &[&str] = &[
     "unevaluatedItems",
     "unevaluatedProperties",
 ];
+
+/// Keywords that may stand there: notes, those of tools, and what is looked at elsewhere.
+fn is_noted(name: &str) -> bool {
+    NOTES.contains(&name) || name.starts_with("x-") || ["const", UNIQUE].contains(&name)
+}
 
 /// Some tools write that items need not be different.
 const UNIQUE: &str = "uniqueItems";
@@ -225,8 +232,10 @@ impl Walk<'_> {
             if is_not_done(name, value) {
                 return Err(wrong(&place, "this keyword cannot be followed: leave it out"));
             }
-            if let Some((_, kind)) = KEYWORDS.iter().find(|(known, _)| known == name) {
-                self.keyword(*kind, value, &place, deeper)?;
+            match KEYWORDS.iter().find(|(known, _)| known == name) {
+                Some((_, kind)) => self.keyword(*kind, value, &place, deeper)?,
+                None if is_noted(name) => {}
+                None => return Err(wrong(&place, "there is no such keyword: correct it or leave it out")),
             }
         }
         Ok(())
