@@ -95,6 +95,7 @@ mod tests {
             (json!({ "type": "json_schema", "json_schema": { "name": "a" } }), "schema"),
             (json!({ "type": "regex" }), "regex"),
             (json!({}), "type"),
+            (json!("json"), "an object such as"),
         ] {
             let error = read(format.clone()).unwrap_err();
             assert!(error.contains(part), "{format}: {error}");

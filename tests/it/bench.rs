@@ -90,6 +90,11 @@ fn what_cannot_be_measured_is_named() {
     scratch.run(args).assert_fails_with(&["model.gguf", "does not begin with GGUF"]);
     scratch
         .run(["bench", "--only", "generator", "--prompt-tokens", "9999999"])
-        .assert_fails_with(&["may be", "at most"]);
+        .assert_fails_with(&["--prompt-tokens and --completion-tokens", "together"]);
+    scratch
+        .run(["bench", "--only", "generator", "--threads", "1024"])
+        .assert_fails_with(&["--threads 1024", "processors"]);
+    let args = ["bench", "--only", "generator", "--generator", scratch.path().to_str().unwrap()];
+    scratch.run(args).assert_fails_with(&["is a directory"]);
     scratch.run(["bench", "--part", "5/4", "--answers", "."]).assert_fails_with(&["1/4"]);
 }

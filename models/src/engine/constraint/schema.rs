@@ -418,6 +418,8 @@ mod tests {
         refused(inside(json!({ "pattern": "a(b" })), &[place, "/pattern`", "unclosed group", "character 2"]);
         refused(inside(json!({ "pattern": r"\bword" })), &[place, "boundaries"]);
         refused(inside(json!({ "not": {} })), &[place, "/not`", "leave it out"]);
+        refused(inside(json!({ "typo": "string" })), &[place, "/typo`", "no such keyword"]);
+        assert!(prepare(&inside(json!({ "x-note": 1, "title": "A", "const": 3 }))).is_ok());
         refused(inside(json!({ "uniqueItems": true })), &[place, "/uniqueItems`"]);
         refused(inside(json!({ "$ref": "#/$defs/none" })), &[place, "/$ref`", "`#/$defs/none` is not in the schema"]);
         refused(inside(json!({ "$ref": "https://example.org/schema" })), &[place, "is not in the schema"]);
