@@ -94,7 +94,7 @@ impl ChatRequest {
             return Some("`n` must be 1: there is one answer to a question");
         }
         if self.max_tokens == Some(0) || self.max_completion_tokens == Some(0) {
-            return Some("`max_tokens` must be 1 at least");
+            return Some("`max_tokens` and `max_completion_tokens` must be 1 at least");
         }
         if given(&self.tools) || given(&self.functions) {
             return Some("`tools` and `functions` must be left out: answers come from the documents and call nothing");

@@ -2,8 +2,8 @@
 //!
 //! `vpmaddubsw` wants one side without a sign. The weights' sizes are that side, and activations take over their signs, by
 //! inverting the bits of those that meet a weight below zero: `!a` is `-a - 1`, so that each such product lacks the size
-//! of its weight, which is the same for all tokens and where their sums begin ([`Panel::below`]). A pair of products is at most
-//! 2 · 128 · 128 below zero and 2 · 128 · 127 above, which 16 bits hold.
+//! of its weight. What is lacking is the same for all tokens, and where their sums begin ([`Panel::below`]). A pair of
+//! products is at most 2 · 128 · 128 below zero and 2 · 128 · 127 above, which 16 bits hold.
 
 use std::arch::x86_64::*;
 
