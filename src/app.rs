@@ -253,6 +253,7 @@ impl App {
         Ok(Retriever {
             store: self.store()?.as_ref(),
             embedder: self.embedder()?,
+            languages: &embedder_entry(&self.config, &self.catalog)?.languages,
             reranker: self.reranker()?,
             settings: &self.config.retrieve,
         })

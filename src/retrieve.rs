@@ -1,25 +1,42 @@
 //! Finds the passages that a question is about, inside the caller's rights.
 //!
-//! Dense and BM25 hits come from one request to the store and are fused here, the same for every store: both score lists
-//! are brought to 0..1 by their theoretical least and their greatest value and added with a weight (TM2C2 of Bruch, Gai
-//! and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", 2023). Rank fusion throws away how sure each
-//! branch is, and that is what tells a lexical hit on a part number from a stop word.
+//! Dense and BM25 hits come from one request to the store and are fused here, the same for every store, by their scores.
+//! Rank fusion throws away how sure each branch is, and that is what tells a lexical hit on a part number from a stop word
+//! (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", 2023). Cosines count as they are, since
+//! their scale is the same for all questions; BM25 counts by the best of its list. A chunk that only one branch returned is
+//! at most as good in the other as the last that it did return, and is taken for that. How much each branch counts follows
+//! the question: words as far as the best hit has them at all, vectors half as much in a language that the embedder was not
+//! made for. The best of the fused list are read: those with a sentence that comes close to the question ([`asked`]) gain.
+//! What the question puts in quotation marks goes before all else.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{DocumentId, Language};
-use intramuros_ingest::language;
 use intramuros_models::{Embedder, ModelError, Reranker};
 
-use crate::store::{Branches, Query, Scored, SparseVector, StoreError, StoredChunk, VectorStore, bm25};
+use crate::store::{Branches, Query, Scored, StoreError, StoredChunk, VectorStore, bm25};
 
 /// How passages are found; see `[retrieve]` in the configuration.
 pub use crate::config::Retrieve as RetrieveSettings;
 
+pub mod asked;
+
+use asked::Asked;
+
 /// Share of common word shingles from which two passages count as the same.
 const DUPLICATE_SIMILARITY: f32 = 0.85;
+/// What the dense branch counts in a language that the embedder does not cover, as a share of its weight elsewhere.
+const UNCOVERED: f32 = 0.5;
+/// What the words count if the best hit by words had none of the question's; they count in full where it has all.
+const LEAST_SURE: f32 = 0.3;
+/// Passages of the fused list that are read.
+const READ: usize = 30;
+/// What a sentence that has all words of the question adds to a fused score of 0..1, and what one adds that holds what is
+/// asked for as well.
+const CLOSE: f32 = 0.16;
+const FITTING: f32 = 0.1;
 
 /// Hybrid search over one index.
 pub struct Retriever<'a> {
@@ -27,6 +44,8 @@ pub struct Retriever<'a> {
     pub store: &'a dyn VectorStore,
     /// The embedder that made them.
     pub embedder: &'a dyn Embedder,
+    /// The languages it covers, as ISO 639-1 codes; empty where that is not known.
+    pub languages: &'a [String],
     /// Puts the best passages in order, where there is one.
     pub reranker: Option<&'a dyn Reranker>,
     /// Limits and weights.
@@ -52,8 +71,10 @@ pub struct Found {
 pub struct Retrieved {
     /// What was found.
     pub found: Vec<Found>,
-    /// The language of the question, where clear.
-    pub language: Option<Language>,
+    /// What was asked.
+    pub asked: Asked,
+    /// Whether the embedder covers the language of the question.
+    pub is_covered: bool,
     /// Milliseconds for the question's vector.
     pub embed_ms: f64,
     /// Milliseconds for all of it.
@@ -75,14 +96,19 @@ impl Retriever<'_> {
     /// The best `limit` chunks for a question, near-duplicates dropped.
     pub fn search(&self, caller: &Caller, question: &str, limit: usize) -> Result<Retrieved, RetrieveError> {
         let started = Instant::now();
-        let language = language::detect(question);
+        let asked = Asked::read(question);
         let dense = self.embedder.embed_query(question)?;
         let embed_ms = milliseconds(started);
-        let sparse = bm25::query(question, language);
+        let sparse = bm25::query(question, asked.language);
         let candidates = self.settings.candidates.max(limit);
         let query = Query { dense, sparse, documents: Vec::new(), limit: candidates };
         let branches = self.store.search(caller, &query)?;
-        let fused = fuse(branches, self.settings.dense_weight);
+        let is_covered = self.covers(asked.language);
+        let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
+        let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
+        let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure);
+        read(&mut fused, &asked);
+        put_first(&mut fused, &quoted(question));
         let mut found = match self.reranker {
             None => without_duplicates(fused, limit),
             Some(reranker) => {
@@ -93,9 +119,15 @@ impl Retriever<'_> {
         found.truncate(limit);
         // Reading a passage's words takes longer than finding it: only for those that are returned.
         for found in &mut found {
-            found.coverage = coverage(&query.sparse, &found.chunk);
+            found.coverage = asked.share(&with_headings(&found.chunk));
         }
-        Ok(Retrieved { found, language, embed_ms, took_ms: milliseconds(started) })
+        Ok(Retrieved { found, asked, is_covered, embed_ms, took_ms: milliseconds(started) })
+    }
+
+    /// Whether the embedder covers a language; it does where either is not known.
+    fn covers(&self, language: Option<Language>) -> bool {
+        let is_of = |language: Language| self.languages.iter().any(|code| code == language.code());
+        self.languages.is_empty() || language.is_none_or(is_of)
     }
 }
 
@@ -104,15 +136,100 @@ pub fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Adds the normalised scores of both branches; ties go to the lower document id and position, so that order is fixed.
-fn fuse(branches: Branches, dense_weight: f32) -> Vec<Found> {
-    let mut by_place: BTreeMap<(DocumentId, u32), Found> = BTreeMap::new();
-    // The least possible cosine is -1, the least BM25 score is 0; the greatest is the best of the list.
-    add_branch(&mut by_place, branches.dense, -1.0, dense_weight, true);
-    add_branch(&mut by_place, branches.sparse, 0.0, 1.0 - dense_weight, false);
-    let mut found: Vec<Found> = by_place.into_values().collect();
+/// Adds the normalised scores of both branches, those of the sparse one counted as far as they are `sure`; ties go to the
+/// lower document id and position, so that order is fixed.
+fn fuse(branches: Branches, dense_weight: f32, sure: f32) -> Vec<Found> {
+    let best = branches.sparse.iter().map(|hit| hit.score).fold(0.0, f32::max);
+    let dense = Branch::of(&branches.dense, dense_weight);
+    let sparse = Branch::of(&branches.sparse, if best > 0.0 { (1.0 - dense_weight) * sure / best } else { 0.0 });
+    let mut by_place: BTreeMap<(DocumentId, u32), (Option<f32>, Option<f32>, StoredChunk)> = BTreeMap::new();
+    for hit in branches.dense {
+        by_place.insert((hit.chunk.document_id, hit.chunk.position), (Some(hit.score), None, hit.chunk));
+    }
+    for hit in branches.sparse {
+        let place = (hit.chunk.document_id, hit.chunk.position);
+        by_place.entry(place).or_insert((None, None, hit.chunk)).1 = Some(hit.score);
+    }
+    let scored = |(cosine, words, chunk)| {
+        let score = dense.share(cosine) + sparse.share(words);
+        Found { score, cosine, coverage: 0.0, chunk }
+    };
+    let mut found: Vec<Found> = by_place.into_values().map(scored).collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found
+}
+
+/// How the scores of a branch become shares of a fused one.
+struct Branch {
+    /// What the branch did not return is at most as good as this.
+    last: f32,
+    /// Of a score of 1.
+    weight: f32,
+}
+
+impl Branch {
+    fn of(hits: &[Scored], weight: f32) -> Self {
+        let last = hits.iter().map(|hit| hit.score).reduce(f32::min).unwrap_or(0.0);
+        Self { last, weight }
+    }
+
+    fn share(&self, score: Option<f32>) -> f32 {
+        self.weight * score.unwrap_or(self.last).max(0.0)
+    }
+}
+
+/// Reads the best of a fused list and lets those gain that have a sentence close to the question.
+fn read(fused: &mut [Found], asked: &Asked) {
+    for (at, found) in fused.iter_mut().enumerate() {
+        if at < READ {
+            let closeness = asked.closeness(&found.chunk.text);
+            found.score += CLOSE * closeness.words + FITTING * closeness.fitting;
+        }
+        found.score /= 1.0 + CLOSE + FITTING;
+    }
+    // Stable, so that ties keep the order of the fused score.
+    fused.sort_by(|a, b| b.score.total_cmp(&a.score));
+}
+
+/// Puts the passages that hold every one of some phrases before the others, each in their order.
+fn put_first(found: &mut [Found], phrases: &[String]) {
+    if !phrases.is_empty() {
+        found.sort_by_cached_key(|found| {
+            let text = spaced_words(&with_headings(&found.chunk));
+            !phrases.iter().all(|phrase| text.contains(phrase.as_str()))
+        });
+    }
+}
+
+/// What a question puts in quotation marks, in the form of [`spaced_words`].
+fn quoted(question: &str) -> Vec<String> {
+    let mut phrases = Vec::new();
+    let mut rest = question;
+    while let Some(open) = rest.find(['"', '«', '“']) {
+        let mark = rest[open..].chars().next().unwrap_or('"');
+        let inside = &rest[open + mark.len_utf8()..];
+        let close = match mark {
+            '«' => '»',
+            '“' => '”',
+            mark => mark,
+        };
+        let Some(end) = inside.find(close) else { break };
+        let phrase = spaced_words(&inside[..end]);
+        if !phrase.trim().is_empty() {
+            phrases.push(phrase);
+        }
+        rest = &inside[end + close.len_utf8()..];
+    }
+    phrases
+}
+
+/// The words of a text in lower case without accents, a blank before and behind each.
+fn spaced_words(text: &str) -> String {
+    let folded = bm25::fold(&text.to_lowercase());
+    folded
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .fold(" ".to_owned(), |all, word| all + word + " ")
 }
 
 /// Puts the first `most` passages in the order that a reranker gives them; the others stay below in theirs.
@@ -134,39 +251,6 @@ fn rerank(
     let least = found.last().map_or(1.0, |found| found.score);
     found.extend(others.into_iter().map(|other| Found { score: least * other.score, ..other }));
     Ok(found)
-}
-
-fn add_branch(
-    by_place: &mut BTreeMap<(DocumentId, u32), Found>,
-    hits: Vec<Scored>,
-    least: f32,
-    weight: f32,
-    is_dense: bool,
-) {
-    let greatest = hits.iter().map(|hit| hit.score).fold(f32::MIN, f32::max);
-    let range = greatest - least;
-    for hit in hits {
-        let normal = if range > 0.0 { (hit.score - least) / range } else { 0.0 };
-        let place = (hit.chunk.document_id, hit.chunk.position);
-        let found =
-            by_place.entry(place).or_insert(Found { score: 0.0, cosine: None, coverage: 0.0, chunk: hit.chunk });
-        found.score += weight * normal;
-        if is_dense {
-            found.cosine = Some(hit.score);
-        }
-    }
-}
-
-/// Share of the question's terms that stand in a chunk or its headings.
-fn coverage(question: &SparseVector, chunk: &StoredChunk) -> f32 {
-    if question.indices.is_empty() {
-        return 0.0;
-    }
-    let text = with_headings(chunk);
-    // Both analyses, because the question may be in the other language than the chunk.
-    let own: HashSet<u32> = bm25::query(&text, None).indices.into_iter().collect();
-    let common = question.indices.iter().filter(|term| own.contains(term)).count();
-    common as f32 / question.indices.len() as f32
 }
 
 /// A chunk's title, its section and its text, a line each.
@@ -245,18 +329,62 @@ mod tests {
         Scored { score, chunk: chunk(path, text) }
     }
 
+    fn order(found: &[Found]) -> Vec<&str> {
+        found.iter().map(|found| found.chunk.title.as_str()).collect()
+    }
+
     #[test]
     fn a_chunk_that_both_branches_find_wins() {
         let branches = Branches {
             dense: vec![scored(0.8, "a", "alpha"), scored(0.78, "b", "beta")],
             sparse: vec![scored(9.0, "b", "beta"), scored(3.0, "c", "gamma")],
         };
-        let found = fuse(branches, 0.5);
-        let order: Vec<&str> = found.iter().map(|found| found.chunk.title.as_str()).collect();
-        assert_eq!(order, ["b", "a", "c"]);
-        let question = bm25::query("beta", Some(Language::English));
-        assert_eq!((coverage(&question, &found[0].chunk), coverage(&question, &found[1].chunk)), (1.0, 0.0));
+        let found = fuse(branches, 0.5, 1.0);
+        assert_eq!(order(&found), ["b", "a", "c"]);
+        let asked = Asked::read("What is beta?");
+        assert_eq!(asked.share(&with_headings(&found[0].chunk)), 1.0);
         assert_eq!(found[2].cosine, None);
+    }
+
+    #[test]
+    fn a_chunk_that_one_branch_alone_is_sure_of_is_not_lost_to_one_that_both_list_last() {
+        // The dense branch does not know the language: all its cosines are alike, and its list ends before the answer.
+        let dense = (0..50).map(|i| scored(0.4 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
+        let sparse = vec![scored(12.0, "answer", "y"), scored(3.0, "d0", "x")];
+        assert_eq!(order(&fuse(Branches { dense, sparse }, 0.6, 1.0))[..2], ["answer", "d0"]);
+    }
+
+    #[test]
+    fn words_count_as_far_as_they_are_sure() {
+        let branches =
+            || Branches { dense: vec![scored(0.9, "a", ""), scored(0.3, "b", "")], sparse: vec![scored(2.0, "b", "")] };
+        assert_eq!(order(&fuse(branches(), 0.5, 1.0)), ["a", "b"]);
+        let sure = Branches { sparse: vec![scored(2.0, "b", ""), scored(0.5, "a", "")], ..branches() };
+        assert_eq!(order(&fuse(sure.clone(), 0.5, 1.0)), ["b", "a"]);
+        assert_eq!(order(&fuse(sure, 0.5, 0.3)), ["a", "b"]);
+        assert!(fuse(Branches::default(), 0.5, 1.0).is_empty());
+    }
+
+    #[test]
+    fn a_passage_with_a_close_sentence_gains() {
+        let asked = Asked::read("How long is the notice period?");
+        let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
+        let mut all = vec![found("a", "A period. Notice of it."), found("b", "The notice period is 30 days.")];
+        read(&mut all, &asked);
+        assert_eq!(order(&all), ["b", "a"]);
+        assert!(all[0].score <= 1.0);
+    }
+
+    #[test]
+    fn what_is_in_quotation_marks_goes_first() {
+        assert_eq!(quoted("¿Qué dice «Fuerza Mayor» y \"plazo\"?"), [" fuerza mayor ", " plazo "]);
+        assert!(quoted("5\" only").is_empty() && quoted("«» \"?\"").is_empty());
+        let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
+        let mut all = vec![found("a", "mayor fuerza"), found("b", "por fuerza\nmayor, se"), found("c", "nada")];
+        put_first(&mut all, &quoted("«fuerza mayor»"));
+        assert_eq!(order(&all), ["b", "a", "c"]);
+        put_first(&mut all, &quoted("«otra cosa»"));
+        assert_eq!(order(&all), ["b", "a", "c"]);
     }
 
     /// Likes long passages.
@@ -280,7 +408,6 @@ mod tests {
     fn a_reranker_puts_passages_in_its_order() {
         let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
         let found = vec![found("a", "short"), found("b", "the longest of them"), found("c", "longer one")];
-        let order = |found: &[Found]| found.iter().map(|found| found.chunk.title.clone()).collect::<Vec<_>>();
         let ranked = rerank(&Lengths, "?", found.clone(), 10).unwrap();
         assert_eq!(order(&ranked), ["b", "c", "a"]);
         assert!(ranked[0].score > 0.99 && ranked[1].score < 0.99 && ranked[1].score > 0.4);
@@ -297,7 +424,6 @@ mod tests {
             vec![found("a", long), found("b", &format!("{long}!")), found("c", "yes"), found("d", "yes")],
             10,
         );
-        let order: Vec<&str> = kept.iter().map(|found| found.chunk.title.as_str()).collect();
-        assert_eq!(order, ["a", "c", "d"]);
+        assert_eq!(order(&kept), ["a", "c", "d"]);
     }
 }

@@ -8,7 +8,7 @@ use intramuros_models::Embedder;
 use super::passage::Passage;
 use super::result::{Answer, Provenance, Removed, Timings, Usage};
 use super::{AnswerError, AnswerEvent, AnswerMode, Citation, PageAt, Unsupported, check, cite, facts, quotes};
-use crate::retrieve::{Found, Retrieved};
+use crate::retrieve::Retrieved;
 use crate::store::StoredChunk;
 
 /// An answer in the making.
@@ -43,7 +43,7 @@ impl<'a> Draft<'a> {
             timings_ms: Timings::default(),
             mode: AnswerMode::Extract,
             fell_back: false,
-            language: retrieved.language,
+            language: retrieved.asked.language,
             provenance: Provenance { embedder: embedder.identity().to_owned(), ..Provenance::default() },
         };
         Self { answer, page_at, listener, listening: true, claims: Vec::new(), repeated: false }
@@ -97,9 +97,9 @@ impl<'a> Draft<'a> {
         self.answer.unsupported.push(Removed { sentence: text, reason: nearest, path: None, kept: false });
     }
 
-    pub fn quote(&mut self, question: &str, found: &[Found], embedder: &dyn Embedder) -> Result<(), AnswerError> {
+    pub fn quote(&mut self, question: &str, retrieved: &Retrieved, embedder: &dyn Embedder) -> Result<(), AnswerError> {
         self.answer.mode = AnswerMode::Extract;
-        for quote in quotes::best(embedder, question, found)? {
+        for quote in quotes::best(embedder, question, retrieved)? {
             // A row says little without the header that names its cells; each table's is shown once.
             if let Some(header) = quote.span.header_elsewhere()
                 && !self.is_cited(quote.chunk, &header)

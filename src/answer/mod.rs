@@ -165,7 +165,7 @@ impl Answerer<'_> {
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
         if !self.is_relevant(&retrieved.found) {
-            draft.abstain(retrieved.language);
+            draft.abstain(retrieved.asked.language);
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
@@ -175,7 +175,7 @@ impl Answerer<'_> {
                         // Without a passage the model could only invent.
                         draft.answer.left_out = prompt.left_out;
                         match ask.form {
-                            None => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
+                            None => draft.quote(&ask.question, &retrieved, self.retriever.embedder)?,
                             Some(_) => {
                                 draft.answer.mode = AnswerMode::Generate;
                                 draft.refuse(Refusal::NoRoom);
@@ -185,7 +185,7 @@ impl Answerer<'_> {
                         self.generate(generator, (prompt, caller.scope()), ask, &retrieved, &mut draft)?;
                     }
                 }
-                (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?,
+                (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved, self.retriever.embedder)?,
             }
         }
         let mut answer = draft.answer;
@@ -220,7 +220,7 @@ impl Answerer<'_> {
         let material = Material {
             question: &ask.question,
             form: ask.form.as_ref().map(|form| form.grammar()),
-            language: retrieved.language,
+            language: retrieved.asked.language,
             found: &retrieved.found,
             chunk_at: &chunk_at,
             text_of: self.text_of,
@@ -284,7 +284,7 @@ impl Answerer<'_> {
         }
         if draft.answer.answer.is_empty() && draft.listening {
             draft.answer.fell_back = true;
-            draft.quote(&ask.question, &retrieved.found, self.retriever.embedder)?;
+            draft.quote(&ask.question, retrieved, self.retriever.embedder)?;
         }
         Ok(())
     }

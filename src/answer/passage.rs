@@ -154,7 +154,7 @@ impl Said {
 
 /// Stems of the words that matter, by the analysis of a language, or of both where it is not known.
 pub fn terms(text: &str, language: Option<Language>) -> HashSet<u32> {
-    bm25::query(text, language).indices.into_iter().collect()
+    bm25::words(text, language).into_iter().collect()
 }
 
 /// A sentence or row that was read.

@@ -1,0 +1,315 @@
+//! What a question asks for, and how close a sentence comes to answering it.
+//!
+//! Words that stand in one sentence answer; the same words all over a passage rarely do. And who asks when wants a time.
+
+use std::collections::BTreeSet;
+
+use intramuros_ingest::document::Language;
+use intramuros_ingest::{language, sentence};
+
+use crate::store::bm25;
+
+/// A question as passages and sentences are held against it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its language, where clear.
+    pub language: Option<Language>,
+    /// Its words that matter, see [`bm25::words`].
+    words: BTreeSet<u32>,
+    /// All of its words, folded: a name that it gives itself is no answer.
+    said: BTreeSet<String>,
+    /// What kind of thing it asks for, where it says so.
+    wanted: Option<Wanted>,
+}
+
+/// A kind of thing that an answer must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// How many, how long, what price.
+    Number,
+    /// When, which year.
+    Time,
+    /// Who, where: something with a name.
+    Name,
+}
+
+/// How close the best sentence of a passage comes, each in 0..1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Closeness {
+    /// Share of the question's words that it has.
+    pub words: f32,
+    /// The same of the best sentence that holds what is asked for.
+    pub fitting: f32,
+}
+
+/// Interrogatives that are no other word.
+const INTERROGATIVES: &[&str] = &[
+    "what", "which", "when", "where", "who", "whom", "whose", "why", "how", "qué", "cuál", "cuáles", "cuándo", "dónde",
+    "adónde", "quién", "quiénes", "cómo", "cuánto", "cuánta", "cuántos", "cuántas",
+];
+/// Those of Spanish as people write them in a hurry; only where a question begins, since they join clauses elsewhere.
+const BARE: &[&str] = &[
+    "que", "cual", "cuales", "cuando", "donde", "adonde", "quien", "quienes", "como", "cuanto", "cuanta", "cuantos",
+    "cuantas",
+];
+const PREPOSITIONS: &[&str] =
+    &["a", "at", "by", "con", "de", "desde", "en", "for", "from", "hasta", "in", "on", "para", "por", "to", "with"];
+/// Words behind «how» that ask for a number.
+const HOW: &[&str] =
+    &["big", "early", "far", "fast", "high", "large", "late", "long", "many", "much", "often", "old", "tall"];
+/// How many words behind «what» name what is asked for.
+const NOUN_REACH: usize = 4;
+const TIMES: &[&str] = &[
+    "ano", "century", "date", "day", "decada", "decade", "dia", "epoca", "fecha", "hora", "mes", "month", "period",
+    "siglo", "time", "year",
+];
+const NUMBERS: &[&str] = &[
+    "amount",
+    "cantidad",
+    "coste",
+    "cost",
+    "deadline",
+    "distance",
+    "edad",
+    "fee",
+    "importe",
+    "length",
+    "limit",
+    "limite",
+    "number",
+    "numero",
+    "percent",
+    "percentage",
+    "plazo",
+    "poblacion",
+    "population",
+    "porcentaje",
+    "portion",
+    "precio",
+    "price",
+    "rate",
+    "salary",
+    "size",
+    "tamano",
+    "tasa",
+    "temperatura",
+    "temperature",
+    "tipo",
+];
+const NAMES: &[&str] = &[
+    "actor",
+    "author",
+    "autor",
+    "city",
+    "ciudad",
+    "company",
+    "compania",
+    "country",
+    "empresa",
+    "estado",
+    "lugar",
+    "name",
+    "nombre",
+    "pais",
+    "person",
+    "persona",
+    "place",
+    "region",
+    "rio",
+    "river",
+    "state",
+    "town",
+    "university",
+];
+/// Words of time, folded: months, days, parts of the day and centuries.
+const TIME_WORDS: &[&str] = &[
+    "abril",
+    "agosto",
+    "april",
+    "august",
+    "centuries",
+    "century",
+    "december",
+    "diciembre",
+    "domingo",
+    "enero",
+    "february",
+    "febrero",
+    "friday",
+    "january",
+    "jueves",
+    "julio",
+    "july",
+    "junio",
+    "june",
+    "lunes",
+    "march",
+    "martes",
+    "marzo",
+    "mayo",
+    "miercoles",
+    "monday",
+    "november",
+    "noviembre",
+    "october",
+    "octubre",
+    "sabado",
+    "saturday",
+    "september",
+    "septiembre",
+    "siglo",
+    "siglos",
+    "sunday",
+    "thursday",
+    "tuesday",
+    "viernes",
+    "wednesday",
+];
+/// Numbers in words, folded.
+const NUMBER_WORDS: &[&str] = &[
+    "cien", "ciento", "cinco", "cuatro", "diez", "doce", "dos", "double", "eight", "eleven", "fifty", "five", "four",
+    "half", "hundred", "media", "mil", "million", "millones", "mitad", "nine", "nueve", "ocho", "once", "one",
+    "quarter", "quince", "seis", "seven", "siete", "six", "ten", "tercio", "third", "thirty", "thousand", "three",
+    "treinta", "tres", "twelve", "twenty", "twice", "two", "una", "uno", "veinte",
+];
+
+impl Asked {
+    /// Reads a question.
+    pub fn read(question: &str) -> Self {
+        let language = language::detect(question);
+        let lower = question.to_lowercase();
+        let words: Vec<&str> = split(&lower).collect();
+        Self {
+            language,
+            words: bm25::words(question, language),
+            said: words.iter().map(|word| bm25::fold(word)).collect(),
+            wanted: wanted(&words),
+        }
+    }
+
+    /// Share of its words that a text holds, in 0..1.
+    pub fn share(&self, text: &str) -> f32 {
+        if self.words.is_empty() {
+            return 0.0;
+        }
+        // Both analyses, because the question may be in the other language than the text.
+        let own = bm25::words(text, None);
+        self.words.intersection(&own).count() as f32 / self.words.len() as f32
+    }
+
+    /// Whether a sentence holds what is asked for; every sentence does where that is not clear.
+    pub fn fits(&self, sentence: &str) -> bool {
+        let Some(wanted) = self.wanted else { return true };
+        let mut words = split(sentence).enumerate();
+        words.any(|(at, word)| {
+            let folded = || bm25::fold(&word.to_lowercase());
+            match wanted {
+                Wanted::Number => has_digit(word) || NUMBER_WORDS.contains(&folded().as_str()),
+                Wanted::Time => has_digit(word) || TIME_WORDS.contains(&folded().as_str()),
+                // The first word of a sentence has a capital anyway.
+                Wanted::Name => at > 0 && word.starts_with(char::is_uppercase) && !self.said.contains(&folded()),
+            }
+        })
+    }
+
+    /// Whether it says what kind of thing it asks for.
+    pub fn is_specific(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// How close the best sentence of a text comes.
+    pub fn closeness(&self, text: &str) -> Closeness {
+        let mut best = Closeness::default();
+        for range in sentence::sentences(text) {
+            let sentence = &text[range];
+            let share = self.share(sentence);
+            best.words = best.words.max(share);
+            if share > best.fitting && self.fits(sentence) {
+                best.fitting = share;
+            }
+        }
+        best
+    }
+}
+
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn has_digit(word: &str) -> bool {
+    word.contains(|c: char| c.is_ascii_digit())
+}
+
+/// What the first interrogative of a question asks for.
+fn wanted(words: &[&str]) -> Option<Wanted> {
+    let at = words.iter().enumerate().position(|(at, word)| {
+        let begins = at == 0 || (at == 1 && PREPOSITIONS.contains(&words[0]));
+        INTERROGATIVES.contains(word) || (begins && BARE.contains(word))
+    })?;
+    let behind: Vec<String> = words[at + 1..].iter().take(NOUN_REACH).map(|word| bm25::fold(word)).collect();
+    match bm25::fold(words[at]).as_str() {
+        "when" | "cuando" => Some(Wanted::Time),
+        "who" | "whom" | "whose" | "quien" | "quienes" | "where" | "donde" | "adonde" => Some(Wanted::Name),
+        "cuanto" | "cuanta" | "cuantos" | "cuantas" => Some(Wanted::Number),
+        "how" => behind.first().filter(|next| HOW.contains(&next.as_str())).map(|_| Wanted::Number),
+        "what" | "which" | "que" | "cual" | "cuales" => behind.iter().find_map(|noun| {
+            let singular = noun.strip_suffix('s').unwrap_or(noun);
+            let is_of = |nouns: &[&str]| nouns.contains(&noun.as_str()) || nouns.contains(&singular);
+            match () {
+                () if is_of(TIMES) => Some(Wanted::Time),
+                () if is_of(NUMBERS) => Some(Wanted::Number),
+                () if is_of(NAMES) => Some(Wanted::Name),
+                () => None,
+            }
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interrogative_says_what_is_wanted() {
+        for (question, expected) in [
+            ("When does payday fall in the UK office?", Some(Wanted::Time)),
+            ("In what year was the plant opened?", Some(Wanted::Time)),
+            ("¿En qué año abrió la planta?", Some(Wanted::Time)),
+            ("cuando cobro", Some(Wanted::Time)),
+            ("¿Cuántos días de vacaciones tengo cuando llevo un año?", Some(Wanted::Number)),
+            ("What is the price of a meter?", Some(Wanted::Number)),
+            ("How long is the notice period?", Some(Wanted::Number)),
+            ("¿Cuál es el importe máximo?", Some(Wanted::Number)),
+            ("Who approves a flight when the manager is away?", Some(Wanted::Name)),
+            ("¿Dónde está la planta?", Some(Wanted::Name)),
+            ("How do I reset my password?", None),
+            ("¿Qué hago si se rompe el portátil?", None),
+            ("El plazo que rige cuando vence", None),
+            ("", None),
+        ] {
+            assert_eq!(Asked::read(question).wanted, expected, "{question}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_fits_if_it_holds_what_is_wanted() {
+        let fits = |question: &str, sentence: &str| Asked::read(question).fits(sentence);
+        assert!(fits("¿Cuántos días?", "Son veinte días.") && fits("How many days?", "It is 23 days."));
+        assert!(!fits("How many days?", "It depends on the contract."));
+        assert!(fits("When is it due?", "It is due every Friday.") && !fits("When is it due?", "It is due soon."));
+        assert!(fits("Who signs?", "Contracts are signed by Ana Ruiz."));
+        assert!(!fits("Who signs for Ana?", "Nobody signs for Ana."));
+        assert!(fits("How do I sign?", "With a pen."));
+    }
+
+    #[test]
+    fn one_sentence_with_all_words_is_closer_than_many_with_one_each() {
+        let asked = Asked::read("How many days is the notice period of the lease?");
+        let together = asked.closeness("The notice period of the lease is 30 days. Rent is due monthly.");
+        let apart = asked.closeness("The lease began in May. Notice is a word. A period ends. Days pass.");
+        assert!(together.words > apart.words, "{together:?} {apart:?}");
+        assert_eq!(together.words, together.fitting);
+        assert_eq!(asked.closeness(""), Closeness::default());
+    }
+}
