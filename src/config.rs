@@ -145,7 +145,7 @@ pub struct Answer {
     pub first_token_ms: u32,
     /// Longest question in characters.
     pub max_question_chars: usize,
-    /// Least cosine plus coverage of the best passage.
+    /// Least probability that the passages answer.
     pub min_relevance: f32,
 }
 
@@ -376,8 +376,8 @@ impl Config {
                 return fail(field, &format!("must lie between {} and {}", range.start(), range.end()));
             }
         }
-        if !(0.0..=2.0).contains(&self.answer.min_relevance) {
-            return fail("answer.min_relevance", "must lie between 0 and 2");
+        if !(0.0..=1.0).contains(&self.answer.min_relevance) {
+            return fail("answer.min_relevance", "must lie between 0 and 1");
         }
         let mut names = BTreeSet::new();
         for source in &self.sources {

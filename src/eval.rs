@@ -356,6 +356,7 @@ mod tests {
             score: 1.0,
             cosine: None,
             coverage: 0.0,
+            closeness: Default::default(),
             chunk: crate::store::StoredChunk {
                 document_id: intramuros_ingest::document::DocumentId::new("s", uri),
                 position: 0,

@@ -23,7 +23,7 @@ pub use crate::config::Retrieve as RetrieveSettings;
 
 pub mod asked;
 
-use asked::Asked;
+use asked::{Asked, Closeness};
 
 /// Share of common word shingles from which two passages count as the same.
 const DUPLICATE_SIMILARITY: f32 = 0.85;
@@ -62,6 +62,8 @@ pub struct Found {
     pub cosine: Option<f32>,
     /// Share of the question's words that the chunk holds, in 0..1.
     pub coverage: f32,
+    /// How close its best sentence comes to the question; nothing where it was too far down to be read.
+    pub closeness: Closeness,
     /// The chunk.
     pub chunk: StoredChunk,
 }
@@ -75,6 +77,10 @@ pub struct Retrieved {
     pub asked: Asked,
     /// Whether the embedder covers the language of the question.
     pub is_covered: bool,
+    /// Share of the question's words that stand in no passage that was read.
+    pub unknown: f32,
+    /// Whether a reranker put them in order.
+    pub is_reranked: bool,
     /// Milliseconds for the question's vector.
     pub embed_ms: f64,
     /// Milliseconds for all of it.
@@ -107,7 +113,7 @@ impl Retriever<'_> {
         let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
         let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure);
-        read(&mut fused, &asked);
+        let unknown = read(&mut fused, &asked);
         put_first(&mut fused, &quoted(question));
         let mut found = match self.reranker {
             None => without_duplicates(fused, limit),
@@ -117,11 +123,11 @@ impl Retriever<'_> {
             }
         };
         found.truncate(limit);
-        // Reading a passage's words takes longer than finding it: only for those that are returned.
-        for found in &mut found {
+        for found in found.iter_mut().filter(|found| found.coverage == 0.0) {
             found.coverage = asked.share(&with_headings(&found.chunk));
         }
-        Ok(Retrieved { found, asked, is_covered, embed_ms, took_ms: milliseconds(started) })
+        let is_reranked = self.reranker.is_some();
+        Ok(Retrieved { found, asked, is_covered, unknown, is_reranked, embed_ms, took_ms: milliseconds(started) })
     }
 
     /// Whether the embedder covers a language; it does where either is not known.
@@ -152,7 +158,7 @@ fn fuse(branches: Branches, dense_weight: f32, sure: f32) -> Vec<Found> {
     }
     let scored = |(cosine, words, chunk)| {
         let score = dense.share(cosine) + sparse.share(words);
-        Found { score, cosine, coverage: 0.0, chunk }
+        Found { score, cosine, coverage: 0.0, closeness: Closeness::default(), chunk }
     };
     let mut found: Vec<Found> = by_place.into_values().map(scored).collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -178,17 +184,23 @@ impl Branch {
     }
 }
 
-/// Reads the best of a fused list and lets those gain that have a sentence close to the question.
-fn read(fused: &mut [Found], asked: &Asked) {
+/// Reads the best of a fused list and lets those gain that have a sentence close to the question. Gives the share of the
+/// question's words that stand in none of them.
+fn read(fused: &mut [Found], asked: &Asked) -> f32 {
+    let mut unknown = asked.words().clone();
     for (at, found) in fused.iter_mut().enumerate() {
         if at < READ {
-            let closeness = asked.closeness(&found.chunk.text);
-            found.score += CLOSE * closeness.words + FITTING * closeness.fitting;
+            let own = asked.held(&with_headings(&found.chunk));
+            found.coverage = own.len() as f32 / asked.words().len().max(1) as f32;
+            unknown.retain(|word| !own.contains(word));
+            found.closeness = asked.closeness(&found.chunk.text);
+            found.score += CLOSE * found.closeness.words + FITTING * found.closeness.fitting;
         }
         found.score /= 1.0 + CLOSE + FITTING;
     }
     // Stable, so that ties keep the order of the fused score.
     fused.sort_by(|a, b| b.score.total_cmp(&a.score));
+    unknown.len() as f32 / asked.words().len().max(1) as f32
 }
 
 /// Puts the passages that hold every one of some phrases before the others, each in their order.
@@ -325,6 +337,10 @@ mod tests {
         }
     }
 
+    fn found(path: &str, text: &str) -> Found {
+        Found { score: 0.5, cosine: None, coverage: 0.0, closeness: Closeness::default(), chunk: chunk(path, text) }
+    }
+
     fn scored(score: f32, path: &str, text: &str) -> Scored {
         Scored { score, chunk: chunk(path, text) }
     }
@@ -368,9 +384,9 @@ mod tests {
     #[test]
     fn a_passage_with_a_close_sentence_gains() {
         let asked = Asked::read("How long is the notice period?");
-        let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
         let mut all = vec![found("a", "A period. Notice of it."), found("b", "The notice period is 30 days.")];
-        read(&mut all, &asked);
+        assert_eq!(read(&mut all, &asked), 0.0);
+        assert_eq!(read(&mut all.clone(), &Asked::read("How long is the notice of a strike?")), 0.5);
         assert_eq!(order(&all), ["b", "a"]);
         assert!(all[0].score <= 1.0);
     }
@@ -379,7 +395,6 @@ mod tests {
     fn what_is_in_quotation_marks_goes_first() {
         assert_eq!(quoted("¿Qué dice «Fuerza Mayor» y \"plazo\"?"), [" fuerza mayor ", " plazo "]);
         assert!(quoted("5\" only").is_empty() && quoted("«» \"?\"").is_empty());
-        let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
         let mut all = vec![found("a", "mayor fuerza"), found("b", "por fuerza\nmayor, se"), found("c", "nada")];
         put_first(&mut all, &quoted("«fuerza mayor»"));
         assert_eq!(order(&all), ["b", "a", "c"]);
@@ -406,7 +421,6 @@ mod tests {
 
     #[test]
     fn a_reranker_puts_passages_in_its_order() {
-        let found = |path, text: &str| Found { score: 0.5, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
         let found = vec![found("a", "short"), found("b", "the longest of them"), found("c", "longer one")];
         let ranked = rerank(&Lengths, "?", found.clone(), 10).unwrap();
         assert_eq!(order(&ranked), ["b", "c", "a"]);
@@ -419,7 +433,6 @@ mod tests {
     #[test]
     fn near_duplicates_are_dropped_and_short_texts_are_not() {
         let long = "the annual leave of every employee is twenty three working days a year plus two for seniority";
-        let found = |path, text: &str| Found { score: 1.0, cosine: None, coverage: 0.0, chunk: chunk(path, text) };
         let kept = without_duplicates(
             vec![found("a", long), found("b", &format!("{long}!")), found("c", "yes"), found("d", "yes")],
             10,

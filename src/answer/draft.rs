@@ -32,6 +32,8 @@ impl<'a> Draft<'a> {
         let answer = Answer {
             answer: String::new(),
             abstained: false,
+            relevance: 0.0,
+            nearest: Vec::new(),
             citations: Vec::new(),
             unsupported: Vec::new(),
             supported: Vec::new(),

@@ -26,6 +26,7 @@ mod number_words;
 mod passage;
 mod prompt;
 mod quotes;
+pub mod relevance;
 mod result;
 mod values;
 
@@ -37,12 +38,14 @@ use form::{Asked, Refusal};
 use passage::Passage;
 pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};
-pub use result::{Answer, PassageHash, Provenance, Removed, Timings, Usage};
+pub use result::{Answer, Nearest, PassageHash, Provenance, Removed, Timings, Usage};
 
 pub use crate::config::{Answer as AnswerSettings, AnswerMode};
 use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, milliseconds};
 use crate::store::StoredChunk;
 
+/// Documents that are named where none answers.
+const MAX_NEAREST: usize = 3;
 /// How often a listener is looked for while the model computes.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -164,8 +167,10 @@ impl Answerer<'_> {
         let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
-        if !self.is_relevant(&retrieved.found) {
+        draft.answer.relevance = relevance::probability(&retrieved);
+        if draft.answer.relevance < self.settings.min_relevance {
             draft.abstain(retrieved.asked.language);
+            draft.answer.nearest = nearest(&retrieved.found);
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
@@ -192,12 +197,6 @@ impl Answerer<'_> {
         answer.timings_ms.retrieve = retrieved.took_ms;
         answer.timings_ms.total = milliseconds(started);
         Ok(answer)
-    }
-
-    /// Whether any passage is near enough in meaning and words together. A cosine alone says little in a language the
-    /// embedder does not know, and words alone say little where they are common.
-    fn is_relevant(&self, found: &[Found]) -> bool {
-        found.iter().any(|found| found.cosine.unwrap_or(0.0) + found.coverage >= self.settings.min_relevance)
     }
 
     fn prompt(
@@ -288,6 +287,19 @@ impl Answerer<'_> {
         }
         Ok(())
     }
+}
+
+/// The documents that come nearest, each once.
+fn nearest(found: &[Found]) -> Vec<Nearest> {
+    let mut nearest: Vec<Nearest> = Vec::new();
+    for found in found {
+        let chunk = &found.chunk;
+        if nearest.len() < MAX_NEAREST && !nearest.iter().any(|other| other.document_id == chunk.document_id) {
+            let (title, uri) = (chunk.title.clone(), chunk.uri.clone());
+            nearest.push(Nearest { document_id: chunk.document_id, title, uri });
+        }
+    }
+    nearest
 }
 
 /// Lets the model write and hands on each piece; how it ended, or nothing when nobody listens or it repeats itself.

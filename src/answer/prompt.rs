@@ -244,7 +244,7 @@ mod tests {
             embedding_hash: ContentHash::of(b""),
             text,
         };
-        Found { score: 1.0, cosine: None, coverage: 0.0, chunk }
+        Found { score: 1.0, cosine: None, coverage: 0.0, closeness: Default::default(), chunk }
     }
 
     /// Titles of the passages taken and left out.

@@ -15,6 +15,12 @@ pub struct Answer {
     pub answer: String,
     /// Nothing in the caller's documents was near enough, or none of an answer in a given form stands in them.
     pub abstained: bool,
+    /// Probability that the passages answer the question; below `answer.min_relevance` there is no answer.
+    #[serde(default)]
+    pub relevance: f32,
+    /// Where the passages do not answer, the documents that come nearest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Nearest>,
     /// What the text rests on.
     pub citations: Vec<Citation>,
     /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values, and the names
@@ -58,6 +64,18 @@ impl Answer {
     pub fn is_refusal(&self) -> bool {
         self.is_formed() && (self.abstained || self.cut_off || self.no_room)
     }
+}
+
+/// A document that comes near to the question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Nearest {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid)]
+    pub document_id: DocumentId,
+    /// Its title.
+    pub title: String,
+    /// Its address.
+    pub uri: String,
 }
 
 /// A sentence that no passage supports; of an answer in a given form a value, or the name of a member that the form does

@@ -86,6 +86,12 @@ pub fn print_rest(answer: &Answer) {
         outln!("    «{}»", printable_lines(&citation.quote).replace('\n', "\n    "));
         outln!("    {}", citation.uri);
     }
+    if !answer.nearest.is_empty() {
+        outln!("\nNearest to the question, without answering it:");
+    }
+    for document in &answer.nearest {
+        outln!("    {}  {}", printable(&document.title), document.uri);
+    }
     if answer.fell_back {
         outln!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
     } else if answer.is_formed() {

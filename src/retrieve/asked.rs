@@ -187,14 +187,20 @@ impl Asked {
         }
     }
 
+    /// Its words that matter, see [`bm25::words`].
+    pub fn words(&self) -> &BTreeSet<u32> {
+        &self.words
+    }
+
+    /// Those of its words that a text holds.
+    pub fn held(&self, text: &str) -> BTreeSet<u32> {
+        // Both analyses, because the question may be in the other language than the text.
+        self.words.intersection(&bm25::words(text, None)).copied().collect()
+    }
+
     /// Share of its words that a text holds, in 0..1.
     pub fn share(&self, text: &str) -> f32 {
-        if self.words.is_empty() {
-            return 0.0;
-        }
-        // Both analyses, because the question may be in the other language than the text.
-        let own = bm25::words(text, None);
-        self.words.intersection(&own).count() as f32 / self.words.len() as f32
+        if self.words.is_empty() { 0.0 } else { self.held(text).len() as f32 / self.words.len() as f32 }
     }
 
     /// Whether a sentence holds what is asked for; every sentence does where that is not clear.
