@@ -4,7 +4,15 @@
 
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::{escape, sentence};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+mod compare;
+mod figures;
+mod report;
+
+pub use compare::{Changed, Comparison, Difference, compare};
+pub use figures::{Figures, Record, StageTimes, figures, percentile};
+pub use report::html;
 
 use crate::answer::{Answer, AnswerMode};
 use crate::retrieve::Found;
@@ -59,72 +67,33 @@ pub struct Outcome<'a> {
     pub ms: f64,
 }
 
-/// The figures, as `eval --json` prints them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Figures {
-    /// How many were asked.
-    pub questions: usize,
-    /// Share of answerable ones whose place is the first hit.
-    #[serde(rename = "hit@1")]
-    pub hit_at_1: f64,
-    /// Share whose place is among the first five.
-    #[serde(rename = "hit@5")]
-    pub hit_at_5: f64,
-    /// Mean of 1 / rank of the place, 0 beyond ten.
-    #[serde(rename = "mrr@10")]
-    pub mrr_at_10: f64,
-    /// Share of answerable ones whose answer text contains an accepted answer.
-    pub contains_gold: f64,
-    /// Mean token F1 of answerable ones.
-    pub answer_f1: f64,
-    /// Share of answerable ones that match exactly.
-    pub exact_match: f64,
-    /// Of those abstained from, the share that has no answer.
-    pub abstain_precision: f64,
-    /// Of those without an answer, the share abstained from.
-    pub abstain_recall: f64,
-    /// Share of answers given of which every sentence has a mark and every quote is the stored text.
-    pub cited_supported: f64,
-    /// Median time of a question in milliseconds.
-    pub p50_ms: f64,
-    /// 95th percentile.
-    pub p95_ms: f64,
-}
-
-/// Computes all figures.
-pub fn figures(outcomes: &[Outcome<'_>]) -> Figures {
-    let answerable: Vec<&Outcome<'_>> = outcomes.iter().filter(|outcome| outcome.question.answerable).collect();
-    let abstained = outcomes.iter().filter(|outcome| outcome.answer.abstained).count();
-    let rightly = outcomes.iter().filter(|outcome| outcome.answer.abstained && !outcome.question.answerable).count();
-    let given: Vec<&Outcome<'_>> = outcomes.iter().filter(|outcome| !outcome.answer.abstained).collect();
-    let mean = |value: &dyn Fn(&Outcome<'_>) -> f64| share(answerable.iter().map(|o| value(o)).sum(), answerable.len());
-    let within = |rank: usize| mean(&|o| f64::from(u8::from(rank_of(o).is_some_and(|at| at <= rank))));
-    let mut times: Vec<f64> = outcomes.iter().map(|outcome| outcome.ms).collect();
-    times.sort_by(f64::total_cmp);
-    Figures {
-        questions: outcomes.len(),
-        hit_at_1: within(1),
-        hit_at_5: within(5),
-        mrr_at_10: mean(&|o| rank_of(o).filter(|&rank| rank <= 10).map_or(0.0, |rank| 1.0 / rank as f64)),
-        contains_gold: mean(&|o| best_over(o, contains)),
-        answer_f1: mean(&|o| best_over(o, f1)),
-        exact_match: mean(&|o| best_over(o, exact)),
-        abstain_precision: share(rightly as f64, abstained),
-        abstain_recall: share(rightly as f64, outcomes.len() - answerable.len()),
-        cited_supported: share(given.iter().filter(|o| o.citations_hold).count() as f64, given.len()),
-        p50_ms: percentile(&times, 0.50),
-        p95_ms: percentile(&times, 0.95),
+impl Outcome<'_> {
+    /// What is kept of it.
+    pub fn record(&self) -> Record {
+        let (question, answer) = (self.question, &self.answer);
+        Record {
+            id: question.id.clone(),
+            lang: question.lang.clone(),
+            question: question.question.clone(),
+            answerable: question.answerable,
+            rank: rank_of(self),
+            evidence_at_5: evidence_in(self, 5),
+            evidence_at_10: evidence_in(self, 10),
+            relevance: f64::from(answer.relevance),
+            abstained: answer.abstained,
+            fell_back: answer.fell_back,
+            contains_gold: best_over(self, contains),
+            f1: best_over(self, f1),
+            exact: best_over(self, exact),
+            cited: self.citations_hold,
+            words: plain(&answer.answer).split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count(),
+            ms: self.ms,
+            retrieve_ms: answer.timings_ms.retrieve,
+            prefill_ms: answer.timings_ms.prefill,
+            decode_ms: answer.timings_ms.decode,
+            answer: answer.answer.clone(),
+        }
     }
-}
-
-fn share(part: f64, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part / whole as f64 }
-}
-
-/// The value below which the share `q` of sorted values lies (nearest rank).
-pub fn percentile(sorted: &[f64], q: f64) -> f64 {
-    let rank = (q * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0.0)
 }
 
 /// Whether every sentence or quote of an answer ends in the mark of a citation of it, and quotes are those of their marks.
@@ -195,6 +164,30 @@ fn rank_of(outcome: &Outcome<'_>) -> Option<usize> {
 /// A document's path as it stands at the end of its `file://` address.
 fn uri_tail(path: &str) -> String {
     format!("/{}", escape::percent(path.as_bytes(), escape::PATH))
+}
+
+/// Share of the evidence's words that stand in the first `most` passages of its document.
+fn evidence_in(outcome: &Outcome<'_>, most: usize) -> f64 {
+    let evidence = tokens(&outcome.question.evidence);
+    let document = uri_tail(&outcome.question.doc);
+    let mut held = 0;
+    for found in outcome.found.iter().take(most).filter(|found| found.chunk.uri.ends_with(&document)) {
+        held += common(&tokens(&found.chunk.text), &evidence);
+    }
+    figures::share(held.min(evidence.len()) as f64, evidence.len())
+}
+
+/// Words of the evidence in a passage: all where one holds the other, else those at which one ends and the other begins.
+fn common(text: &[String], evidence: &[String]) -> usize {
+    if evidence.is_empty() || holds(text, evidence) {
+        return evidence.len();
+    }
+    if holds(evidence, text) {
+        return text.len();
+    }
+    let most = text.len().min(evidence.len());
+    let meets = |n: &usize| text[text.len() - n..] == evidence[..*n] || evidence[evidence.len() - n..] == text[..*n];
+    (1..=most).rev().find(meets).unwrap_or(0)
 }
 
 /// Whether one holds the other, or the end of one is the beginning of the other by at least eight words.
@@ -272,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn evidence_is_counted_as_far_as_a_passage_holds_it() {
+        let evidence = words("one two three four five six");
+        assert_eq!(common(&words("zero one two three four five six seven"), &evidence), 6);
+        assert_eq!(common(&words("zero one two"), &evidence), 2);
+        assert_eq!(common(&words("five six seven"), &evidence), 2);
+        assert_eq!(common(&words("three four"), &evidence), 2);
+        assert_eq!(common(&words("nothing"), &evidence), 0);
+    }
+
+    #[test]
     fn f1_and_exact_match_follow_squad() {
         assert_eq!(exact(&words("The 23 days."), &words("23 days")), 1.0);
         assert_eq!(f1(&words("23 working days"), &words("23 days")), 0.8);
@@ -285,13 +288,6 @@ mod tests {
         assert!(overlaps(&words("zero one two three four five six seven eight"), &evidence));
         assert!(!overlaps(&words("zero one two three"), &evidence));
         assert!(overlaps(&words("three four five"), &evidence));
-    }
-
-    #[test]
-    fn percentiles_are_nearest_rank() {
-        let times: Vec<f64> = (1..=20).map(f64::from).collect();
-        assert_eq!((percentile(&times, 0.5), percentile(&times, 0.95)), (10.0, 19.0));
-        assert_eq!(percentile(&[], 0.5), 0.0);
     }
 
     #[test]
