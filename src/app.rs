@@ -287,6 +287,7 @@ impl App {
         let answerer = Answerer {
             retriever: self.retriever()?,
             generator,
+            languages: if generator.is_some() { &generator_entry(&self.config, &self.catalog)?.languages } else { &[] },
             settings: &self.config.answer,
             page_at: &page_at,
             text_of: &text_of,

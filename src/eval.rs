@@ -14,7 +14,7 @@ pub use compare::{Changed, Comparison, Difference, compare};
 pub use figures::{Figures, Record, StageTimes, figures, percentile};
 pub use report::html;
 
-use crate::answer::{Answer, AnswerMode};
+use crate::answer::{Answer, AnswerMode, lead_in};
 use crate::retrieve::Found;
 
 /// A line of `questions.jsonl`.
@@ -123,6 +123,9 @@ fn sentences_are_marked(answer: &Answer) -> bool {
 fn quotes_are_marked(answer: &Answer) -> bool {
     let quotes: Vec<String> = answer.citations.iter().map(|c| format!("«{}» [{}]", c.quote, c.n)).collect();
     let mut rest = answer.answer.as_str();
+    if answer.fell_back {
+        rest = rest.strip_prefix(lead_in(answer.language)).unwrap_or(rest).trim_start();
+    }
     while !rest.is_empty() {
         let Some(after) = quotes.iter().find_map(|quote| rest.strip_prefix(quote.as_str())) else { return false };
         rest = after.trim_start();

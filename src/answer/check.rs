@@ -372,6 +372,46 @@ mod tests {
         assert_eq!(verdict("The canteen opens in the morning."), Err(Unsupported::Words));
     }
 
+    /// A sentence with a passage and whether that supports it: `pairs.jsonl`, written by hand for this test.
+    #[derive(Deserialize)]
+    struct Pair {
+        lang: Language,
+        passage: String,
+        sentence: String,
+        label: String,
+    }
+
+    #[test]
+    fn labelled_pairs_are_told_apart() {
+        let mut right: std::collections::BTreeMap<String, (usize, usize)> = Default::default();
+        let mut missed = Vec::new();
+        for line in include_str!("pairs.jsonl").lines() {
+            let Pair { lang, passage, sentence, label } = serde_json::from_str(line).unwrap();
+            let is_supported = check(lang, "", &passage, &sentence).is_ok();
+            let count = right.entry(label.clone()).or_default();
+            count.1 += 1;
+            if is_supported == (label == "supported") {
+                count.0 += 1;
+            } else {
+                missed.push(format!("{label}: {sentence} ({:?})", check(lang, "", &passage, &sentence)));
+            }
+        }
+        let told = missed.join("\n");
+        assert!(right.values().map(|(_, all)| all).sum::<usize>() >= 200);
+        for (label, least) in [
+            ("supported", 0.95),
+            ("number", 0.95),
+            ("date", 0.95),
+            ("name", 0.85),
+            ("negated", 0.85),
+            ("unrelated", 0.95),
+            ("half", 0.85),
+        ] {
+            let (right, all) = right[label];
+            assert!(right as f64 >= least * all as f64, "{label}: {right} of {all}\n{told}");
+        }
+    }
+
     #[test]
     fn a_date_is_one_and_not_put_together_from_two() {
         let text = "The lease begins on 1 March 2024 and ends on 31 December 2027.";

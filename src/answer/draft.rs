@@ -101,7 +101,11 @@ impl<'a> Draft<'a> {
 
     pub fn quote(&mut self, question: &str, retrieved: &Retrieved, embedder: &dyn Embedder) -> Result<(), AnswerError> {
         self.answer.mode = AnswerMode::Extract;
-        for quote in quotes::best(embedder, question, retrieved)? {
+        let quotes = quotes::best(embedder, question, retrieved)?;
+        if self.answer.fell_back && !quotes.is_empty() {
+            self.say(lead_in(self.answer.language));
+        }
+        for quote in quotes {
             // A row says little without the header that names its cells; each table's is shown once.
             if let Some(header) = quote.span.header_elsewhere()
                 && !self.is_cited(quote.chunk, &header)
@@ -162,6 +166,14 @@ impl<'a> Draft<'a> {
     pub fn say_refusal(&mut self, text: &str) {
         self.answer.answer = text.to_owned();
         self.listening = (self.listener)(AnswerEvent::Refusal(text)) && self.listening;
+    }
+}
+
+/// What stands above quotes where sentences were asked for.
+pub fn lead_in(language: Option<Language>) -> &'static str {
+    match language {
+        Some(Language::Spanish) => "Los documentos dicen:",
+        _ => "The documents say:",
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use intramuros_ingest::access::Caller;
-use intramuros_ingest::document::ContentHash;
+use intramuros_ingest::document::{ContentHash, Language};
 use intramuros_ingest::sentence;
 use intramuros_models::{CompiledGrammar, Event, Finish, GenerateRequest, Generator, ModelError, Sampling, Waited};
 
@@ -33,6 +33,7 @@ mod values;
 pub use check::Unsupported;
 pub use cite::Citation;
 use draft::Draft;
+pub use draft::lead_in;
 pub use form::Supported;
 use form::{Asked, Refusal};
 use passage::Passage;
@@ -125,6 +126,8 @@ pub struct Answerer<'a> {
     pub retriever: Retriever<'a>,
     /// Writes; not needed for quotes.
     pub generator: Option<&'a dyn Generator>,
+    /// The languages that it writes, as ISO 639-1 codes; empty where that is not known.
+    pub languages: &'a [String],
     /// Limits.
     pub settings: &'a AnswerSettings,
     /// Tells pages.
@@ -174,6 +177,11 @@ impl Answerer<'_> {
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
+                (AnswerMode::Generate, Some(_)) if ask.form.is_none() && !self.writes(retrieved.asked.language) => {
+                    // What a model writes in a language that it does not know is taken out anyway.
+                    draft.answer.fell_back = true;
+                    draft.quote(&ask.question, &retrieved, self.retriever.embedder)?;
+                }
                 (AnswerMode::Generate, Some(generator)) => {
                     let prompt = self.prompt(generator, caller, ask, &retrieved)?;
                     if prompt.passages.is_empty() {
@@ -197,6 +205,12 @@ impl Answerer<'_> {
         answer.timings_ms.retrieve = retrieved.took_ms;
         answer.timings_ms.total = milliseconds(started);
         Ok(answer)
+    }
+
+    /// Whether the generator writes a language; it does where either is not known.
+    fn writes(&self, language: Option<Language>) -> bool {
+        let is_of = |language: Language| self.languages.iter().any(|code| code == language.code());
+        self.languages.is_empty() || language.is_none_or(is_of)
     }
 
     fn prompt(

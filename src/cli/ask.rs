@@ -93,7 +93,7 @@ pub fn print_rest(answer: &Answer) {
         outln!("    {}  {}", printable(&document.title), document.uri);
     }
     if answer.fell_back {
-        outln!("\nThe model's own text did not hold against the documents; these are exact quotes instead.");
+        outln!("\nNo text of the model holds against the documents; these are exact quotes instead.");
     } else if answer.is_formed() {
         for value in &answer.unsupported {
             let path = value.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("the top");

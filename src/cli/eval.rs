@@ -176,8 +176,7 @@ fn half_of(session: &Session, dir: &Path, seed: u64) -> anyhow::Result<Half> {
     let docs = dir.join("docs").canonicalize().context("an evaluation folder holds `docs/`, with the documents")?;
     let mut paths = Vec::new();
     list(&docs, &docs, &mut paths)?;
-    let (rules, mut documents): (Vec<String>, Vec<String>) =
-        paths.into_iter().partition(|path| path.ends_with(RIGHTS));
+    let (rules, mut documents): (Vec<String>, Vec<String>) = paths.into_iter().partition(|path| path.ends_with(RIGHTS));
     documents.sort_by_key(|path| ContentHash::of(format!("{seed} {path}").as_bytes()).0);
     documents.truncate(documents.len() / 2);
     let name = ContentHash::of(docs.as_os_str().as_encoded_bytes()).0;

@@ -7,6 +7,7 @@ mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
+mod eval;
 mod forms;
 mod full_disk;
 mod generation;

@@ -65,5 +65,6 @@ fn documents_of(answer: &Answer) -> BTreeSet<DocumentId> {
     let cited = answer.citations.iter().map(|citation| citation.document_id);
     let left_out = answer.left_out.iter().map(|passage| passage.document_id);
     let read = answer.provenance.passages.iter().map(|passage| passage.document_id);
-    cited.chain(left_out).chain(read).collect()
+    let nearest = answer.nearest.iter().map(|document| document.document_id);
+    cited.chain(left_out).chain(read).chain(nearest).collect()
 }

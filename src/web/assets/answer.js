@@ -96,11 +96,19 @@ export function answerNode(answer, { messageId = null, rating = null, question }
   text.append(...(isFormed(answer) && !isRefusal(answer) ? [el("pre", {}, answer.answer)] : textNodes(answer.answer, answer.citations)));
   node.append(text);
   if (answer.abstained) node.append(el("p", { class: "quiet small" }, t("abstained_hint")));
+  if (answer.nearest?.length) node.append(nearest(answer.nearest));
   if (answer.citations.length) node.append(sources(answer.citations));
   const told = aside(answer);
   if (told) node.append(told);
   node.append(tools(answer, { messageId, rating, question }));
   return node;
+}
+
+/** The documents that come near to a question that none answers. */
+function nearest(documents) {
+  const list = documents.map(({ document_id, title }) =>
+    el("li", {}, el("a", { href: placeLink({ document_id, start: 0, end: 0 }) }, title)));
+  return el("div", { class: "nearest small" }, el("p", { class: "quiet" }, t("nearest")), el("ul", {}, ...list));
 }
 
 /** Each document once, and once more for each other page, with the numbers of its citations. */
