@@ -14,7 +14,7 @@ pub use compare::{Changed, Comparison, Difference, compare};
 pub use figures::{Figures, Record, StageTimes, figures, percentile};
 pub use report::html;
 
-use crate::answer::{Answer, AnswerMode, lead_in};
+use crate::answer::{Answer, AnswerMode, lead_in, unanswered};
 use crate::retrieve::Found;
 
 /// A line of `questions.jsonl`.
@@ -127,6 +127,10 @@ fn quotes_are_marked(answer: &Answer) -> bool {
         rest = rest.strip_prefix(lead_in(answer.language)).unwrap_or(rest).trim_start();
     }
     while !rest.is_empty() {
+        if rest.starts_with(unanswered(answer.language)) {
+            rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+            continue;
+        }
         let Some(after) = quotes.iter().find_map(|quote| rest.strip_prefix(quote.as_str())) else { return false };
         rest = after.trim_start();
     }

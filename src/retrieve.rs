@@ -98,6 +98,33 @@ pub enum RetrieveError {
     Store(#[from] StoreError),
 }
 
+impl Retrieved {
+    /// What was found for the parts of one question, taken in turn, each passage once. The language is that of the first.
+    pub fn merged<'r>(parts: impl Iterator<Item = &'r Self> + Clone) -> Self {
+        let mut parts_left = parts.clone();
+        let first = parts_left.next().cloned();
+        let mut merged = first.unwrap_or_else(|| Self {
+            found: Vec::new(),
+            asked: Asked::read(""),
+            is_covered: true,
+            unknown: 1.0,
+            is_reranked: false,
+            embed_ms: 0.0,
+            took_ms: 0.0,
+        });
+        for part in parts_left {
+            merged.embed_ms += part.embed_ms;
+            merged.took_ms += part.took_ms;
+        }
+        let longest = parts.clone().map(|part| part.found.len()).max().unwrap_or(0);
+        let in_turn = (0..longest).flat_map(|at| parts.clone().filter_map(move |part| part.found.get(at)));
+        let mut places = HashSet::new();
+        merged.found =
+            in_turn.filter(|found| places.insert((found.chunk.document_id, found.chunk.position))).cloned().collect();
+        merged
+    }
+}
+
 impl Retriever<'_> {
     /// The best `limit` chunks for a question, near-duplicates dropped.
     pub fn search(&self, caller: &Caller, question: &str, limit: usize) -> Result<Retrieved, RetrieveError> {

@@ -34,6 +34,7 @@ impl<'a> Draft<'a> {
             abstained: false,
             relevance: 0.0,
             nearest: Vec::new(),
+            unanswered: Vec::new(),
             citations: Vec::new(),
             unsupported: Vec::new(),
             supported: Vec::new(),
@@ -57,9 +58,9 @@ impl<'a> Draft<'a> {
         self.listening
     }
 
-    pub fn abstain(&mut self, language: Option<Language>) {
+    pub fn abstain(&mut self) {
         self.answer.abstained = true;
-        let text = match language {
+        let text = match self.answer.language {
             Some(Language::Spanish) => "No está en los documentos que puedes leer.",
             _ => "That is not in the documents you can read.",
         };
@@ -102,7 +103,7 @@ impl<'a> Draft<'a> {
     pub fn quote(&mut self, question: &str, retrieved: &Retrieved, embedder: &dyn Embedder) -> Result<(), AnswerError> {
         self.answer.mode = AnswerMode::Extract;
         let quotes = quotes::best(embedder, question, retrieved)?;
-        if self.answer.fell_back && !quotes.is_empty() {
+        if self.answer.fell_back && self.answer.answer.is_empty() && !quotes.is_empty() {
             self.say(lead_in(self.answer.language));
         }
         for quote in quotes {
@@ -116,10 +117,15 @@ impl<'a> Draft<'a> {
             let alone = header_shown.is_some_and(|header| self.is_cited(quote.chunk, header));
             self.say_quote(quote.chunk, if alone { quote.span.range } else { quote.span.shown() });
         }
-        if self.answer.answer.is_empty() {
-            self.abstain(self.answer.language);
-        }
         Ok(())
+    }
+
+    /// Says that no passage answers a part of the question.
+    pub fn say_unanswered(&mut self, part: &str) {
+        self.answer.unanswered.push(part.to_owned());
+        let part = part.trim_matches(|c: char| !c.is_alphanumeric());
+        let text = format!("{}: {part}", unanswered(self.answer.language));
+        self.say(&text);
     }
 
     fn say_quote(&mut self, chunk: &StoredChunk, range: Range<usize>) {
@@ -166,6 +172,14 @@ impl<'a> Draft<'a> {
     pub fn say_refusal(&mut self, text: &str) {
         self.answer.answer = text.to_owned();
         self.listening = (self.listener)(AnswerEvent::Refusal(text)) && self.listening;
+    }
+}
+
+/// What stands before a part of the question that no passage answers.
+pub fn unanswered(language: Option<Language>) -> &'static str {
+    match language {
+        Some(Language::Spanish) => "No está en los documentos",
+        _ => "Not in the documents",
     }
 }
 

@@ -23,6 +23,7 @@ mod form;
 mod join;
 mod json;
 mod number_words;
+mod parts;
 mod passage;
 mod prompt;
 mod quotes;
@@ -33,9 +34,10 @@ mod values;
 pub use check::Unsupported;
 pub use cite::Citation;
 use draft::Draft;
-pub use draft::lead_in;
+pub use draft::{lead_in, unanswered};
 pub use form::Supported;
 use form::{Asked, Refusal};
+use parts::Part;
 use passage::Passage;
 pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};
@@ -120,6 +122,13 @@ pub type PageAt<'a> = dyn Fn(&StoredChunk, usize) -> Option<u32> + 'a;
 /// Gives a range of characters of a chunk's document; the implementation holds the caller's rights.
 pub type TextOf<'a> = dyn Fn(&StoredChunk, Range<usize>) -> Option<String> + 'a;
 
+/// A part of a question with what was found for it.
+struct Sought {
+    text: String,
+    retrieved: Retrieved,
+    relevance: f32,
+}
+
 /// Everything that answering needs.
 pub struct Answerer<'a> {
     /// Finds passages.
@@ -166,13 +175,14 @@ impl Answerer<'_> {
         let started = Instant::now();
         validate(&ask.question, self.settings)?;
         validate_form(ask.form.is_some(), ask.mode)?;
-        let retrieved = self.retriever.search(caller, &ask.question, self.retriever.settings.limit)?;
+        let sought = self.seek(caller, ask)?;
+        let retrieved = Retrieved::merged(sought.iter().map(|sought| &sought.retrieved));
         let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
-        draft.answer.relevance = relevance::probability(&retrieved);
+        draft.answer.relevance = sought.iter().map(|sought| sought.relevance).fold(0.0, f32::max);
         if draft.answer.relevance < self.settings.min_relevance {
-            draft.abstain(retrieved.asked.language);
+            draft.abstain();
             draft.answer.nearest = nearest(&retrieved.found);
         } else {
             match (ask.mode, self.generator) {
@@ -180,7 +190,7 @@ impl Answerer<'_> {
                 (AnswerMode::Generate, Some(_)) if ask.form.is_none() && !self.writes(retrieved.asked.language) => {
                     // What a model writes in a language that it does not know is taken out anyway.
                     draft.answer.fell_back = true;
-                    draft.quote(&ask.question, &retrieved, self.retriever.embedder)?;
+                    self.quote(&sought, &mut draft)?;
                 }
                 (AnswerMode::Generate, Some(generator)) => {
                     let prompt = self.prompt(generator, caller, ask, &retrieved)?;
@@ -188,23 +198,54 @@ impl Answerer<'_> {
                         // Without a passage the model could only invent.
                         draft.answer.left_out = prompt.left_out;
                         match ask.form {
-                            None => draft.quote(&ask.question, &retrieved, self.retriever.embedder)?,
+                            None => self.quote(&sought, &mut draft)?,
                             Some(_) => {
                                 draft.answer.mode = AnswerMode::Generate;
                                 draft.refuse(Refusal::NoRoom);
                             }
                         }
                     } else {
-                        self.generate(generator, (prompt, caller.scope()), ask, &retrieved, &mut draft)?;
+                        self.generate(generator, (prompt, caller.scope()), ask, &mut draft)?;
+                        if draft.answer.answer.is_empty() && draft.listening && ask.form.is_none() {
+                            draft.answer.fell_back = true;
+                            self.quote(&sought, &mut draft)?;
+                        }
                     }
                 }
-                (AnswerMode::Extract, _) => draft.quote(&ask.question, &retrieved, self.retriever.embedder)?,
+                (AnswerMode::Extract, _) => self.quote(&sought, &mut draft)?,
             }
         }
         let mut answer = draft.answer;
         answer.timings_ms.retrieve = retrieved.took_ms;
         answer.timings_ms.total = milliseconds(started);
         Ok(answer)
+    }
+
+    /// Looks for each part of a question by itself. An answer in a given form is one, whatever it is made of.
+    fn seek(&self, caller: &Caller, ask: &Ask) -> Result<Vec<Sought>, AnswerError> {
+        let whole = || vec![Part { text: ask.question.clone(), search: ask.question.clone() }];
+        let parts = if ask.form.is_none() { parts::parts(&ask.question) } else { whole() };
+        let mut sought = Vec::with_capacity(parts.len());
+        for Part { text, search } in parts {
+            let retrieved = self.retriever.search(caller, &search, self.retriever.settings.limit)?;
+            sought.push(Sought { text, relevance: relevance::probability(&retrieved), retrieved });
+        }
+        Ok(sought)
+    }
+
+    /// Quotes for each part; of one that no passage answers, that.
+    fn quote(&self, sought: &[Sought], draft: &mut Draft<'_>) -> Result<(), AnswerError> {
+        for part in sought {
+            if part.relevance < self.settings.min_relevance {
+                draft.say_unanswered(&part.text);
+            } else {
+                draft.quote(&part.text, &part.retrieved, self.retriever.embedder)?;
+            }
+        }
+        if draft.answer.answer.is_empty() {
+            draft.abstain();
+        }
+        Ok(())
     }
 
     /// Whether the generator writes a language; it does where either is not known.
@@ -247,7 +288,6 @@ impl Answerer<'_> {
         generator: &dyn Generator,
         (prompt, scope): (Prompt, String),
         ask: &Ask,
-        retrieved: &Retrieved,
         draft: &mut Draft<'_>,
     ) -> Result<(), AnswerError> {
         draft.answer.model = Some(generator.identity().to_owned());
@@ -294,10 +334,6 @@ impl Answerer<'_> {
         })?;
         for range in sentence::sentences(&pending) {
             draft.take_sentence(&pending[range], &passages);
-        }
-        if draft.answer.answer.is_empty() && draft.listening {
-            draft.answer.fell_back = true;
-            draft.quote(&ask.question, retrieved, self.retriever.embedder)?;
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ pub struct Answer {
     /// Where the passages do not answer, the documents that come nearest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nearest: Vec<Nearest>,
+    /// Parts of the question that no passage answers, where others are answered; the text says so too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
     /// What the text rests on.
     pub citations: Vec<Citation>,
     /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values, and the names

@@ -246,11 +246,21 @@ fn has_digit(word: &str) -> bool {
     word.contains(|c: char| c.is_ascii_digit())
 }
 
+/// Whether a lower-case word asks; those of Spanish without their accent only where a question `begins` with them.
+pub fn is_interrogative(word: &str, begins: bool) -> bool {
+    INTERROGATIVES.contains(&word) || (begins && BARE.contains(&word))
+}
+
+/// Whether a lower-case word may stand before one that asks: «until when», «hasta cuándo».
+pub fn may_precede_interrogative(word: &str) -> bool {
+    PREPOSITIONS.contains(&word)
+}
+
 /// What the first interrogative of a question asks for.
 fn wanted(words: &[&str]) -> Option<Wanted> {
     let at = words.iter().enumerate().position(|(at, word)| {
         let begins = at == 0 || (at == 1 && PREPOSITIONS.contains(&words[0]));
-        INTERROGATIVES.contains(word) || (begins && BARE.contains(word))
+        is_interrogative(word, begins)
     })?;
     let behind: Vec<String> = words[at + 1..].iter().take(NOUN_REACH).map(|word| bm25::fold(word)).collect();
     match bm25::fold(words[at]).as_str() {
