@@ -14,6 +14,7 @@ pub use compare::{Changed, Comparison, Difference, compare};
 pub use figures::{Figures, Record, StageTimes, figures, percentile};
 pub use report::html;
 
+use crate::answer::relevance::Evidence;
 use crate::answer::{Answer, AnswerMode, lead_in, unanswered};
 use crate::retrieve::Found;
 
@@ -59,6 +60,8 @@ pub struct Outcome<'a> {
     pub question: &'a Question,
     /// Passages, best first, ten at least if there are as many.
     pub found: Vec<Found>,
+    /// What speaks for them.
+    pub evidence: Evidence,
     /// The answer.
     pub answer: Answer,
     /// Whether every quote is the stored text, byte for byte, and every sentence of the answer has the mark of one.
@@ -80,6 +83,7 @@ impl Outcome<'_> {
             evidence_at_5: evidence_in(self, 5),
             evidence_at_10: evidence_in(self, 10),
             relevance: f64::from(answer.relevance),
+            evidence: self.evidence,
             abstained: answer.abstained,
             fell_back: answer.fell_back,
             contains_gold: best_over(self, contains),
@@ -378,7 +382,14 @@ mod tests {
         };
         let rank = |found: Vec<Found>| {
             let answer = answer("extract", "", &[]);
-            rank_of(&Outcome { question: &question, found, answer, citations_hold: true, ms: 0.0 })
+            rank_of(&Outcome {
+                question: &question,
+                found,
+                evidence: Evidence::default(),
+                answer,
+                citations_hold: true,
+                ms: 0.0,
+            })
         };
         let other = "Cada año hay 23 días libres.";
         assert_eq!(rank(vec![found("file:///b/dos%20nuevo.md", other)]), Some(1));

@@ -31,6 +31,7 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let answer = Answer {
             answer: String::new(),
+            asked: None,
             abstained: false,
             relevance: 0.0,
             nearest: Vec::new(),

@@ -24,7 +24,7 @@ pub struct Facts {
     pub names: BTreeSet<String>,
     /// How often it denies something.
     pub negations: usize,
-    /// For each time, the words behind it.
+    /// For each time, and for each «instead of», the words behind it.
     pub denied: Vec<String>,
     /// Whether it speaks of all (`all`) or of nothing else (`only`).
     pub reach: BTreeSet<&'static str>,
@@ -170,6 +170,9 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             facts.negations += 1;
             facts.denied.push(folded[next..].join(" "));
         }
+        if let Some(behind) = excluded(&folded[at..]) {
+            facts.denied.push(behind.join(" "));
+        }
         if let Some(reach) = reach_of(&folded[at..]) {
             facts.reach.insert(reach);
         }
@@ -290,6 +293,20 @@ pub fn without_list_mark(sentence: &str) -> &str {
 
 fn is_negation(folded: &str) -> bool {
     NEGATIONS.contains(&folded) || folded.ends_with("n't") || folded.ends_with("n’t")
+}
+
+/// What is said not to be so in favour of something else: «by Ana instead of Eva».
+fn excluded<'a, 'w>(words: &'a [&'w str]) -> Option<&'a [&'w str]> {
+    const BEFORE: &[&[&str]] = &[
+        &["instead", "of"],
+        &["rather", "than"],
+        &["replacing"],
+        &["replaces"],
+        &["en", "lugar", "de"],
+        &["en", "vez", "de"],
+        &["en", "sustitucion", "de"],
+    ];
+    BEFORE.iter().find_map(|before| words.strip_prefix(*before))
 }
 
 fn reach_of(words: &[&str]) -> Option<&'static str> {

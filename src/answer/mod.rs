@@ -19,6 +19,7 @@ mod cite;
 mod dates;
 mod draft;
 mod facts;
+mod follow_up;
 mod form;
 mod join;
 mod json;
@@ -57,6 +58,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Ask {
     /// In the caller's words.
     pub question: String,
+    /// What was asked before it in the same conversation, first to last: a follow-up is looked for with what it refers to.
+    pub earlier: Vec<String>,
     /// Written or quoted.
     pub mode: AnswerMode,
     /// Greedy unless a seed is given.
@@ -70,7 +73,7 @@ pub struct Ask {
 impl Ask {
     /// A question to answer in sentences, greedily, as long as the configuration allows.
     pub fn new(question: String, mode: AnswerMode) -> Self {
-        Self { question, mode, seed: None, max_tokens: None, form: None }
+        Self { question, earlier: Vec::new(), mode, seed: None, max_tokens: None, form: None }
     }
 }
 
@@ -175,9 +178,13 @@ impl Answerer<'_> {
         let started = Instant::now();
         validate(&ask.question, self.settings)?;
         validate_form(ask.form.is_some(), ask.mode)?;
-        let sought = self.seek(caller, ask)?;
+        let question = follow_up::standalone(&ask.earlier, &ask.question);
+        let is_rewritten = question != ask.question;
+        let ask = &Ask { question, ..ask.clone() };
+        let sought = self.seek(caller, ask, !is_rewritten)?;
         let retrieved = Retrieved::merged(sought.iter().map(|sought| &sought.retrieved));
         let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
+        draft.answer.asked = Some(ask.question.clone()).filter(|_| is_rewritten);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
         draft.answer.relevance = sought.iter().map(|sought| sought.relevance).fold(0.0, f32::max);
@@ -221,10 +228,11 @@ impl Answerer<'_> {
         Ok(answer)
     }
 
-    /// Looks for each part of a question by itself. An answer in a given form is one, whatever it is made of.
-    fn seek(&self, caller: &Caller, ask: &Ask) -> Result<Vec<Sought>, AnswerError> {
+    /// Looks for each part of a question by itself, if it may have parts. An answer in a given form is one, whatever it is
+    /// made of.
+    fn seek(&self, caller: &Caller, ask: &Ask, may_have_parts: bool) -> Result<Vec<Sought>, AnswerError> {
         let whole = || vec![Part { text: ask.question.clone(), search: ask.question.clone() }];
-        let parts = if ask.form.is_none() { parts::parts(&ask.question) } else { whole() };
+        let parts = if may_have_parts && ask.form.is_none() { parts::parts(&ask.question) } else { whole() };
         let mut sought = Vec::with_capacity(parts.len());
         for Part { text, search } in parts {
             let retrieved = self.retriever.search(caller, &search, self.retriever.settings.limit)?;

@@ -10,6 +10,8 @@ const MOST: usize = 4;
 const WORDS_ALONE: usize = 2;
 /// Words that join questions.
 const JOINTS: &[&str] = &["and", "y", "e", "o", "or", "u"];
+/// Words that ask or join a clause to the question behind it.
+const JOINING: &[&str] = &["como", "cuando", "donde", "que", "when", "where"];
 /// Words that stand for something said before.
 const PRONOUNS: &[&str] = &[
     "he", "her", "him", "his", "it", "its", "la", "las", "le", "les", "lo", "los", "she", "su", "sus", "that", "their",
@@ -86,11 +88,13 @@ fn cut(sentence: &str) -> Vec<String> {
         is_interrogative(&word(at), opened) || behind || opened
     };
     let mut pieces: Vec<Vec<&str>> = vec![Vec::new()];
+    let mut commas = false;
     for (at, token) in tokens.iter().enumerate() {
         let begun = pieces.last().is_some_and(|piece| piece.len() > 1);
         let joint = JOINTS.contains(&bm25::fold(&word(at)).as_str()) && asks(at + 1);
         let comma = at > 0 && tokens[at - 1].ends_with([',', ';']) && asks(at);
         if begun && (joint || comma) {
+            commas |= !joint;
             pieces.push(Vec::new());
             if joint {
                 continue;
@@ -100,7 +104,9 @@ fn cut(sentence: &str) -> Vec<String> {
             piece.push(token);
         }
     }
-    let whole = pieces.iter().all(|piece| piece.iter().any(|token| asks_by_itself(&bare(token))));
+    // «When a flight is late, what may I claim?» asks one thing: the first word joins.
+    let joins = JOINING.contains(&word(0).as_str());
+    let whole = !(joins && commas) && pieces.iter().all(|piece| piece.iter().any(|token| asks_by_itself(&bare(token))));
     if !whole {
         // «Where in the handbook, and how often, …» hangs together.
         return vec![sentence.trim().to_owned()];
@@ -162,6 +168,8 @@ mod tests {
             "notice period",
             "What is the limit for hotels and dinners in Madrid, Sevilla and Bilbao?",
             "¿Quién aprueba un viaje cuando mi responsable no está?",
+            "Cuando el vuelo se retrasa, ¿qué puedo reclamar?",
+            "When a flight is late, what may I claim?",
             "",
         ] {
             assert_eq!(parts(question).len(), 1, "{question}: {:?}", texts(question));

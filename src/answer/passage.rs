@@ -6,7 +6,8 @@ use std::ops::Range;
 use intramuros_ingest::document::Language;
 use intramuros_ingest::sentence;
 
-use super::facts::{Facts, facts, folded_words};
+use super::facts::{Facts, facts, fold, folded_words};
+use super::number_words;
 use crate::store::{StoredChunk, bm25};
 
 /// Where a sentence or a row stands in a text.
@@ -144,12 +145,71 @@ impl Said {
         Self { facts, terms, words: folded_words(text).collect(), denied }
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds what another stretch of the same text states.
+    pub fn add(&mut self, other: &Self) {
         self.facts.add(&other.facts);
         self.denied.extend(&other.denied);
         self.terms.extend(&other.terms);
         self.words.extend(other.words.iter().cloned());
     }
+}
+
+/// Words that stand for what the sentence before names.
+const PRONOUNS: &[&str] = &[
+    "it", "they", "he", "she", "this", "these", "esta", "este", "esto", "estas", "estos", "ella", "ellas", "ellos",
+    "dicha", "dicho",
+];
+
+fn begins_with_pronoun(sentence: &str) -> bool {
+    folded_words(sentence).next().is_some_and(|first| PRONOUNS.contains(&first.as_str()))
+}
+
+/// Sentences that may stand above a table and speak of it.
+const MAX_PREFACE: usize = 2;
+
+/// What stands right above the table that begins behind some pieces, or where its first row found it.
+fn preface_of(pieces: &[Piece], table: usize) -> Option<(usize, Said)> {
+    let is_of = |piece: &&Piece| piece.span.row.as_ref().is_some_and(|row| row.table == table);
+    if let Some(first) = pieces.iter().find(is_of) {
+        return first.preface.clone();
+    }
+    let above = pieces.iter().rev().take_while(|piece| piece.span.row.is_none()).take(MAX_PREFACE);
+    let mut preface: Option<(usize, Said)> = None;
+    for piece in above {
+        let said = preface.map(|(_, said)| said).unwrap_or_default();
+        let mut whole = piece.said.clone();
+        whole.add(&said);
+        preface = Some((piece.span.range.start, whole));
+    }
+    preface
+}
+
+/// Words that begin another clause.
+const JOINTS: &[&str] = &["and", "but", "while", "whereas", "which", "y", "e", "pero", "mientras", "sino"];
+
+/// The clauses of a sentence, cut before conjunctions, before a relative clause that a comma sets apart, and behind
+/// semicolons. A comma alone is no cut: «In Sevilla, …» says where all that follows holds.
+pub fn clause_texts(sentence: &str, language: Option<Language>) -> Vec<String> {
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    let mut texts: Vec<String> = vec![String::new()];
+    for (at, word) in words.iter().enumerate() {
+        let number_follows =
+            words.get(at + 1).is_some_and(|next| number_words::parse(&[fold(next).as_str()], language).is_some());
+        let folded = fold(word);
+        let relative = folded == "que" && at > 0 && words[at - 1].ends_with(',');
+        if (JOINTS.contains(&folded.as_str()) && !number_follows) || relative {
+            texts.push(String::new());
+            continue;
+        }
+        if let Some(text) = texts.last_mut() {
+            text.push(' ');
+            text.push_str(word);
+        }
+        if word.ends_with(';') {
+            texts.push(String::new());
+        }
+    }
+    texts
 }
 
 /// Stems of the words that matter, by the analysis of a language, or of both where it is not known.
@@ -162,6 +222,10 @@ pub struct Piece {
     /// Where it stands.
     pub span: Span,
     said: Said,
+    /// Of a sentence that denies something, its clauses one by one: what holds of one need not of the next.
+    pub clauses: Vec<Said>,
+    /// Of a row, the sentences that stand right above its table, and where they begin.
+    pub preface: Option<(usize, Said)>,
     /// Of a row, with the header cell above each.
     cells: Vec<(Said, Option<Said>)>,
 }
@@ -174,6 +238,8 @@ pub struct Passage<'a> {
     pub pieces: Vec<Piece>,
     /// Its title and headings.
     pub context: Said,
+    /// The words of all its prose and of what heads it.
+    pub around: HashSet<u32>,
     /// Its language, where clear.
     pub language: Option<Language>,
 }
@@ -193,10 +259,24 @@ impl<'a> Passage<'a> {
                 let mut header = row.header.as_ref().map(read_cells).unwrap_or_default().into_iter();
                 row_cells.extend(read_cells(&span.range).into_iter().map(|cell| (cell, header.next())));
             }
-            pieces.push(Piece { span, said, cells: row_cells });
+            let clauses = if said.facts.negations > 0 && span.row.is_none() {
+                clause_texts(&chunk.text[span.range.clone()], language)
+                    .iter()
+                    .map(|clause| Said::read(clause, language))
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            let preface = span.row.as_ref().and_then(|row| preface_of(&pieces, row.table));
+            pieces.push(Piece { span, said, clauses, preface, cells: row_cells });
+        }
+        let mut around: HashSet<u32> = HashSet::new();
+        for piece in pieces.iter().filter(|piece| piece.span.row.is_none()) {
+            around.extend(&piece.said.terms);
         }
         let context = Said::read(&format!("{}\n{}", chunk.title, chunk.section.join("\n")), language);
-        Self { chunk, pieces, context, language }
+        around.extend(&context.terms);
+        Self { chunk, pieces, context, around, language }
     }
 
     /// What a piece states of the matter a claim speaks of: all of a sentence; of a row, the cells that the claim touches
@@ -204,7 +284,16 @@ impl<'a> Passage<'a> {
     pub fn said(&self, at: usize, claim: &Said) -> Said {
         let piece = &self.pieces[at];
         if piece.cells.is_empty() {
-            return piece.said.clone();
+            let mut said = piece.said.clone();
+            // «It is taught by …» speaks of what the sentence before it names.
+            if let Some(before) = at.checked_sub(1).map(|before| &self.pieces[before])
+                && before.span.row.is_none()
+                && begins_with_pronoun(&self.chunk.text[piece.span.range.clone()])
+            {
+                said.terms.extend(&before.said.terms);
+                said.words.extend(before.said.words.iter().cloned());
+            }
+            return said;
         }
         let mut said = Said::default();
         for (cell, header) in &piece.cells {
@@ -212,7 +301,9 @@ impl<'a> Passage<'a> {
             let counted = !numbers.is_disjoint(&claim.facts.numbers);
             // Where the claim has figures, a cell of other figures is not what it speaks of, whatever its unit.
             let other_figures = !numbers.is_empty() && !claim.facts.numbers.is_empty() && !counted;
-            let touched = counted || (!other_figures && !cell.terms.is_disjoint(&claim.terms));
+            // A code is a name and no word.
+            let named = !cell.facts.names.is_disjoint(&claim.facts.names);
+            let touched = counted || named || (!other_figures && !cell.terms.is_disjoint(&claim.terms));
             if touched {
                 said.add(cell);
                 if let Some(header) = header {

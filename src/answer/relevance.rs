@@ -6,7 +6,7 @@
 //! questions written so that the documents seem to answer them, in equal parts with answerable ones (SQuAD 2.0 in English and
 //! Spanish); `intramuros eval --html` shows how well the probabilities hold on documents of your own.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::retrieve::Retrieved;
 
@@ -14,7 +14,7 @@ use crate::retrieve::Retrieved;
 const PASSAGES: usize = 5;
 
 /// What speaks for the passages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The greatest cosine with the question.
     pub cosine: f32,
@@ -24,6 +24,10 @@ pub struct Evidence {
     pub fitting: f32,
     /// Share of the question's words that stand in no passage that was read.
     pub unknown: f32,
+    /// See [`Retrieved::information`].
+    pub information: f32,
+    /// Whether the embedder covers the language of the question.
+    pub covered: bool,
 }
 
 /// What each counts, in log-odds.
@@ -33,17 +37,24 @@ struct Weights {
     words: f32,
     fitting: f32,
     unknown: f32,
+    information: f32,
 }
 
 /// In a language that the embedder covers.
-const COVERED: Weights = Weights { bias: -3.3, cosine: 5.3, words: 2.4, fitting: 0.0, unknown: -4.2 };
+const COVERED: Weights = Weights { bias: -3.3, cosine: 5.3, words: 2.4, fitting: 0.0, unknown: -4.2, information: 0.0 };
 /// In another one.
-const UNCOVERED: Weights = Weights { bias: -4.3, cosine: 5.5, words: 1.4, fitting: 1.5, unknown: -3.4 };
+const UNCOVERED: Weights =
+    Weights { bias: -4.3, cosine: 5.5, words: 1.4, fitting: 1.5, unknown: -3.4, information: 0.0 };
 
 impl Evidence {
     /// Of what was found.
     pub fn of(retrieved: &Retrieved) -> Self {
-        let mut evidence = Self { unknown: retrieved.unknown, ..Self::default() };
+        let mut evidence = Self {
+            unknown: retrieved.unknown,
+            information: retrieved.information,
+            covered: retrieved.is_covered,
+            ..Self::default()
+        };
         for found in retrieved.found.iter().take(PASSAGES) {
             evidence.cosine = evidence.cosine.max(found.cosine.unwrap_or(0.0));
             evidence.words = evidence.words.max(found.closeness.words);
@@ -52,13 +63,14 @@ impl Evidence {
         evidence
     }
 
-    fn log_odds(&self, is_covered: bool) -> f32 {
-        let weights = if is_covered { &COVERED } else { &UNCOVERED };
+    fn log_odds(&self) -> f32 {
+        let weights = if self.covered { &COVERED } else { &UNCOVERED };
         weights.bias
             + weights.cosine * self.cosine
             + weights.words * self.words
             + weights.fitting * self.fitting
             + weights.unknown * self.unknown
+            + weights.information * self.information
     }
 }
 
@@ -66,7 +78,7 @@ impl Evidence {
 /// passage together, has half a say.
 pub fn probability(retrieved: &Retrieved) -> f32 {
     let Some(best) = retrieved.found.first() else { return 0.0 };
-    let own = Evidence::of(retrieved).log_odds(retrieved.is_covered);
+    let own = Evidence::of(retrieved).log_odds();
     let log_odds = if retrieved.is_reranked {
         let read = best.score.clamp(1e-6, 1.0 - 1e-6);
         0.5 * (own + (read / (1.0 - read)).ln())

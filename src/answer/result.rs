@@ -13,6 +13,9 @@ pub struct Answer {
     /// The text, each sentence followed by its citations `[n]`. In a given form, that alone; where there is no such answer,
     /// a sentence that says so, and `abstained`, `cut_off` or `no_room` is true.
     pub answer: String,
+    /// What was looked for, where a follow-up was rewritten to stand alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Nothing in the caller's documents was near enough, or none of an answer in a given form stands in them.
     pub abstained: bool,
     /// Probability that the passages answer the question; below `answer.min_relevance` there is no answer.

@@ -12,6 +12,7 @@ use intramuros_ingest::document::ContentHash;
 
 use super::output::{self, Progress};
 use super::{Session, ingest};
+use crate::answer::relevance::Evidence;
 use crate::answer::{Answer, AnswerMode, Ask};
 use crate::app::App;
 use crate::eval::{self, Changed, Comparison, Difference, Outcome, Question, Record, compare, figures, marks_hold};
@@ -257,13 +258,14 @@ pub fn read_questions(dir: &Path, limit: Option<usize>) -> anyhow::Result<Vec<Qu
 
 fn outcome<'a>(app: &App, question: &'a Question, mode: AnswerMode) -> anyhow::Result<Outcome<'a>> {
     let caller = question.caller()?;
-    let found = app.retriever()?.search(&caller, &question.question, DEPTH)?.found;
+    let retrieved = app.retriever()?.search(&caller, &question.question, DEPTH)?;
+    let (evidence, found) = (Evidence::of(&retrieved), retrieved.found);
     let started = Instant::now();
     let ask = Ask::new(question.question.clone(), mode);
     let answer = app.ask(&caller, &ask, &mut |_| true)?;
     let ms = milliseconds(started);
     let citations_hold = citations_hold(app, &caller, &answer)?;
-    Ok(Outcome { question, found, answer, citations_hold, ms })
+    Ok(Outcome { question, found, evidence, answer, citations_hold, ms })
 }
 
 fn citations_hold(app: &App, caller: &Caller, answer: &Answer) -> anyhow::Result<bool> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::answer::relevance::Evidence;
+
 /// What came of one question; a line of the file that `eval --out` writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -21,6 +23,9 @@ pub struct Record {
     pub evidence_at_10: f64,
     /// Probability that the passages answer.
     pub relevance: f64,
+    /// What that rests on.
+    #[serde(default)]
+    pub evidence: Evidence,
     /// Whether the answer is that the documents do not say.
     pub abstained: bool,
     /// Whether quotes stand in place of the model's text.

@@ -30,6 +30,9 @@ use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::state::conversations::{Kept, MAX_CONVERSATIONS, MAX_MESSAGES, Thread};
 
+/// Earlier questions that a follow-up may refer to.
+pub const EARLIER: usize = 8;
+
 /// A question.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +110,11 @@ pub async fn ask(
     let mode = request.mode.unwrap_or(settings.answer.mode);
     let grammar = grammar(request.response_format, mode)?;
     let (work, form) = Work::begin(&server, &identity, id).await?.form(grammar).await?;
-    let ask = Ask { seed: request.seed, form, ..Ask::new(request.question, mode) };
+    let earlier = match thread {
+        Some(Thread::Of(id)) => server.app().state().questions(id, EARLIER).await?,
+        _ => Vec::new(),
+    };
+    let ask = Ask { seed: request.seed, form, earlier, ..Ask::new(request.question, mode) };
     let asked = Asked { ask, thread };
     if stream {
         return Ok(work.events(asked, own_events));
@@ -206,6 +213,7 @@ impl Work {
             }
         })?;
         answer.citations = answer.citations.into_iter().map(links::of_citation).collect();
+        answer.nearest.iter_mut().for_each(|document| links::of_document(&mut document.uri, document.document_id));
         let abandoned = cancelled.load(Ordering::Relaxed);
         server.metrics.answer(
             &answer,

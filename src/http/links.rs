@@ -21,11 +21,16 @@ pub fn of_citation(mut citation: Citation) -> Citation {
     citation
 }
 
+/// Where a document is read.
+pub fn of_document(uri: &mut String, id: DocumentId) {
+    if is_local(uri) {
+        *uri = format!("/documents/{id}");
+    }
+}
+
 /// A document with its address, and its source by a name that is no path.
 pub fn of_record(mut record: DocumentRecord) -> DocumentRecord {
-    if is_local(&record.uri) {
-        record.uri = format!("/documents/{}", record.document_id);
-    }
+    of_document(&mut record.uri, record.document_id);
     record.source = source(&record.source).to_owned();
     record.path = path(&record.source, record.path);
     record

@@ -35,8 +35,8 @@ pub struct ChatRequest {
     /// `intramuros` or `intramuros-extract`.
     #[schema(example = "intramuros")]
     model: String,
-    /// The last message of the role `user` is the question. Other messages are not given to the model: answers come from
-    /// the documents.
+    /// The last message of the role `user` is the question. Those before it tell what a follow-up such as «And in Spain?»
+    /// refers to. No other message is given to the model: answers come from the documents.
     messages: Vec<ChatMessage>,
     /// Sends chunks while the answer is made.
     #[serde(default)]
@@ -242,7 +242,7 @@ pub async fn chat(
     if let Some(reason) = request.not_done() {
         return Err(ApiError::Invalid(reason.to_owned()));
     }
-    let question = question(&request.messages)?;
+    let (earlier, question) = questions(&request.messages)?;
     answer::validate(&question, &server.app().config().answer)?;
     let chunk =
         Chunk { id: format!("chatcmpl-{}", Uuid::new_v4().simple()), created: now_ms() / 1000, model: request.model };
@@ -250,7 +250,7 @@ pub async fn chat(
     let (work, form) = Work::begin(&server, &identity, id).await?.form(grammar).await?;
     let seed = request.seed.map(i64::cast_unsigned);
     let max_tokens = request.max_completion_tokens.or(request.max_tokens);
-    let ask = Ask { seed, max_tokens, form, ..Ask::new(question, mode) };
+    let ask = Ask { seed, max_tokens, form, earlier, ..Ask::new(question, mode) };
     let asked = Asked { ask, thread: None };
     if request.stream.unwrap_or(false) {
         let with_usage = request.stream_options.is_some_and(|options| options.include_usage);
@@ -267,20 +267,32 @@ pub async fn chat(
     Ok(Json(ChatCompletion { id, object: "chat.completion", created, model, choices, usage }).into_response())
 }
 
-fn question(messages: &[ChatMessage]) -> Result<String, ApiError> {
-    let last = messages.iter().rfind(|message| message.role == "user");
-    let content = last.and_then(|message| message.content.as_ref());
-    match content {
-        None => Err(ApiError::Invalid("`messages` holds no message of the role `user` with a content".into())),
-        Some(Content::Text(text)) => Ok(text.clone()),
-        Some(Content::Parts(parts)) => {
-            if let Some(part) = parts.iter().find(|part| part.kind != "text") {
-                return Err(ApiError::Invalid(format!(
-                    "a part of the type `{}` cannot be read: only `text`",
-                    part.kind
-                )));
+/// The question, and what the same person asked before it.
+fn questions(messages: &[ChatMessage]) -> Result<(Vec<String>, String), ApiError> {
+    let mut asked = messages.iter().rev().filter(|message| message.role == "user").map(ChatMessage::text);
+    let missing = || ApiError::Invalid("`messages` holds no message of the role `user` with a content".into());
+    let question = asked.next().transpose()?.flatten().ok_or_else(missing)?;
+    // What cannot be read of earlier messages is nothing that the question could refer to.
+    let mut earlier: Vec<String> = asked.filter_map(|text| text.ok().flatten()).take(ask::EARLIER).collect();
+    earlier.reverse();
+    Ok((earlier, question))
+}
+
+impl ChatMessage {
+    /// Its text, where it has one.
+    fn text(&self) -> Result<Option<String>, ApiError> {
+        match &self.content {
+            None => Ok(None),
+            Some(Content::Text(text)) => Ok(Some(text.clone())),
+            Some(Content::Parts(parts)) => {
+                if let Some(part) = parts.iter().find(|part| part.kind != "text") {
+                    return Err(ApiError::Invalid(format!(
+                        "a part of the type `{}` cannot be read: only `text`",
+                        part.kind
+                    )));
+                }
+                Ok(Some(parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("\n")))
             }
-            Ok(parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("\n"))
         }
     }
 }
@@ -334,7 +346,7 @@ mod tests {
     use super::*;
 
     fn asked(messages: Value) -> Result<String, ApiError> {
-        question(&serde_json::from_value::<Vec<ChatMessage>>(messages).unwrap())
+        questions(&serde_json::from_value::<Vec<ChatMessage>>(messages).unwrap()).map(|(_, question)| question)
     }
 
     #[test]

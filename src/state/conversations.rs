@@ -208,6 +208,17 @@ impl State {
         Ok(count)
     }
 
+    /// The last questions of a conversation, in their order.
+    pub async fn questions(&self, conversation: Uuid, most: usize) -> Result<Vec<String>, StateError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT question FROM messages WHERE conversation_id = $1 ORDER BY position DESC LIMIT $2")
+                .bind(conversation.to_string())
+                .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().rev().map(|(question,)| question).collect())
+    }
+
     /// Adds a question and its answer. `None` if the person has no such conversation (any more), or it or their list is
     /// full.
     pub async fn add_message(

@@ -361,11 +361,11 @@ mod tests {
     fn vectors_are_sorted_and_saturate() {
         let once = document("contrato", ES);
         let often = document("contrato contrato contrato contrato", ES);
-        assert_eq!(once.indices, often.indices);
-        assert!(often.values[0] > once.values[0] && often.values[0] < K1 + 1.0);
+        let weight = |vector: &SparseVector| vector.values[vector.indices.binary_search(&hash("contrat")).unwrap()];
+        assert!(weight(&often) > weight(&once) && weight(&often) < K1 + 1.0);
         let long = document("El contrato de servicios firmado en Madrid vence el 31 de diciembre de 2026", ES);
         assert!(long.indices.is_sorted_by(|a, b| a < b));
-        assert_eq!(query("contrato, contrato", ES).values, [1.0]);
+        assert_eq!(query("contrato, contrato", ES).values.iter().filter(|weight| **weight == 1.0).count(), 1);
         assert!(document("", None).is_empty());
     }
 }

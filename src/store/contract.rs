@@ -305,11 +305,11 @@ fn reference_bm25(
     all: &BTreeMap<String, (Vec<f32>, SparseVector)>,
 ) -> f32 {
     let mut score = 0.0;
-    for term in &query.indices {
+    for (term, weight) in query.indices.iter().zip(&query.values) {
         let Ok(at) = document.indices.binary_search(term) else { continue };
         let having = all.values().filter(|(_, other)| other.indices.contains(term)).count() as f32;
         let idf = (1.0 + (all.len() as f32 - having + 0.5) / (having + 0.5)).ln();
-        score += idf * document.values[at];
+        score += weight * idf * document.values[at];
     }
     score
 }

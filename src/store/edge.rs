@@ -219,8 +219,12 @@ impl EdgeStore {
 
 impl VectorStore for EdgeStore {
     fn info(&self) -> Result<StoreInfo, StoreError> {
-        let chunks = self.shard().info().points_count as u64;
-        Ok(StoreInfo { kind: "edge", embedder: self.embedder.clone(), chunks, index_id: self.id })
+        let (embedder, chunks) = (self.embedder.clone(), self.size()?);
+        Ok(StoreInfo { kind: "edge", embedder, chunks, index_id: self.id })
+    }
+
+    fn size(&self) -> Result<u64, StoreError> {
+        Ok(self.shard().info().points_count as u64)
     }
 
     fn put(&self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), StoreError> {

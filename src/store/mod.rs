@@ -25,6 +25,8 @@ pub use bm25::SparseVector;
 pub trait VectorStore: Send + Sync {
     /// The identity of the embedder that made the index, and how much it holds.
     fn info(&self) -> Result<StoreInfo, StoreError>;
+    /// About how many chunks it holds; quick, however many those are.
+    fn size(&self) -> Result<u64, StoreError>;
     /// Replaces all that is held of a document: rights first, then the new chunks, then what is left over of the old.
     fn put(&self, document: &Document, chunks: &[Chunk], vectors: &[Vec<f32>]) -> Result<(), StoreError>;
     /// Changes who may read a document's chunks; vectors stay.

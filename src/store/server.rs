@@ -208,6 +208,11 @@ impl ServerStore {
 }
 
 impl VectorStore for ServerStore {
+    fn size(&self) -> Result<u64, StoreError> {
+        let request = CountPointsBuilder::new(&self.collection).exact(false);
+        Ok(self.call("count chunks", self.client.count(request))?.result.map_or(0, |result| result.count))
+    }
+
     fn info(&self) -> Result<StoreInfo, StoreError> {
         let request = CountPointsBuilder::new(&self.collection).exact(true);
         let chunks = self.call("count chunks", self.client.count(request))?.result.map_or(0, |result| result.count);

@@ -18,17 +18,22 @@ mod words;
 
 use outline::Section;
 
+/// Characters of a token of a tokenizer that knows the language: those of Spanish and English have about five.
+const CHARACTERS_PER_TOKEN: f32 = 4.5;
+
+/// How long a text of so many tokens is taken to be: at most as long as its characters make it. A model that does not know a
+/// language cuts its words into twice as many pieces, which says nothing about how much a passage says; half a paragraph would
+/// be all that fits. The vectors of what then is beyond its window are made in several, see
+/// [`crate::sync::embedding_windows`].
+pub fn size(text: &str, tokens: usize) -> usize {
+    tokens.min((text.chars().count() as f32 / CHARACTERS_PER_TOKEN).ceil() as usize)
+}
+
 /// The size in tokens that chunks aim at.
 pub const TARGET_TOKENS: usize = 200;
 
 /// Part of what the ledger compares: a change of the splitter's rules must change it.
 pub const VERSION: u32 = 3;
-
-/// Characters of a token of a tokenizer that knows the language, fewest first: those of Spanish and English have about five.
-/// A model that does not know a language cuts its words into twice as many pieces, which says nothing about how much a
-/// passage says; half a paragraph would be all that fits. Vectors of such passages are made in several windows, see
-/// [`crate::sync::embedding_windows`].
-const CHARACTERS_PER_TOKEN: f32 = 4.5;
 
 /// No language has more bytes a token; above this the token count says nothing (a word piece model counts a whole
 /// base64 blob as one unknown token), and the bytes count instead.
@@ -37,10 +42,9 @@ const MAX_BYTES_PER_TOKEN: usize = 16;
 /// How large chunks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkSettings {
-    /// Aimed at, in tokens of the chunk's own text; of a text that the model cuts finely, as many as its length makes.
+    /// Aimed at, in tokens of the chunk's own text.
     pub target_tokens: usize,
-    /// Never exceeded by title, section path and text together ([`crate::sync::embedding_text`]), counted in the same way:
-    /// the model's window.
+    /// Never exceeded by title, section path and text together ([`crate::sync::embedding_text`]): the model's window.
     pub max_tokens: usize,
 }
 
@@ -52,7 +56,7 @@ pub struct Splitting<'a> {
     pub title: &'a str,
     /// The language that short chunks are taken to be in.
     pub language: Option<Language>,
-    /// Length of a text in tokens.
+    /// Length of a text in tokens, see [`size`].
     pub count_tokens: &'a dyn Fn(&str) -> usize,
 }
 

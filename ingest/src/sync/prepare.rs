@@ -122,7 +122,7 @@ impl<'a> Preparer<'a> {
 
     fn split(&self, path: &str, extracted: Extracted) -> Ready {
         let embed = self.shared.embed;
-        let count_tokens = |text: &str| embed.count_tokens(text);
+        let count_tokens = |text: &str| chunk::size(text, embed.count_tokens(text));
         let max_tokens = embed.max_tokens();
         let title = chunk::fit_title(&title(path, &extracted), max_tokens, &count_tokens);
         let document_language = language::of_document(&extracted.text);
