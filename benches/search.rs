@@ -121,7 +121,8 @@ fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String
     let vectors = queries.iter().map(|(_, query)| query.dense.clone()).collect();
     let embedder = RealTimeMadeUpVector::open(vectors);
     let tokens: usize = embedder.questions.iter().map(|question| embedder.count_tokens(question)).sum();
-    let retriever = Retriever { store, embedder: &embedder, reranker: None, settings: &config.retrieve };
+    let retriever =
+        Retriever { store, embedder: &embedder, languages: &[], reranker: None, settings: &config.retrieve };
     let (mut with, mut without, mut embedding) = (Vec::new(), Vec::new(), Vec::new());
     for ((caller, _), words) in queries.iter().zip(words) {
         let retrieved = retriever.search(caller, words, config.retrieve.limit).expect("a search");

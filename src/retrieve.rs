@@ -192,7 +192,7 @@ fn fuse(branches: Branches, dense_weight: f32, sure: f32) -> Vec<Found> {
     let best = branches.sparse.iter().map(|hit| hit.score).fold(0.0, f32::max);
     let dense = Branch::of(&branches.dense, dense_weight);
     let sparse = Branch::of(&branches.sparse, if best > 0.0 { (1.0 - dense_weight) * sure / best } else { 0.0 });
-    let mut by_place: BTreeMap<(DocumentId, u32), (Option<f32>, Option<f32>, StoredChunk)> = BTreeMap::new();
+    let mut by_place: BTreeMap<(DocumentId, u32), Scores> = BTreeMap::new();
     for hit in branches.dense {
         by_place.insert((hit.chunk.document_id, hit.chunk.position), (Some(hit.score), None, hit.chunk));
     }
@@ -208,6 +208,9 @@ fn fuse(branches: Branches, dense_weight: f32, sure: f32) -> Vec<Found> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found
 }
+
+/// A chunk with its scores in both branches, where it has one.
+type Scores = (Option<f32>, Option<f32>, StoredChunk);
 
 /// How the scores of a branch become shares of a fused one.
 struct Branch {

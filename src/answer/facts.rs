@@ -22,6 +22,10 @@ pub struct Facts {
     pub measures: BTreeSet<(String, &'static str)>,
     /// Names and codes, folded: capitalised words inside a sentence, words with digits in them, acronyms, e-mail addresses.
     pub names: BTreeSet<String>,
+    /// Those of them that stand behind «to», in Spanish «a» or «para»: what is done is done to them.
+    pub recipients: BTreeSet<String>,
+    /// Those that stand without it.
+    pub doers: BTreeSet<String>,
     /// How often it denies something.
     pub negations: usize,
     /// For each time, and for each «instead of», the words behind it.
@@ -83,6 +87,9 @@ const UNITS: &[(&str, &[&str])] = &[
 /// What stands before the unit of something else: «rent per month» is money.
 const PER: &[&str] = &["per", "por", "al", "a", "cada"];
 
+/// What stands before those to whom something is done.
+const RECEIVING: &[&str] = &["to", "a", "al", "para"];
+
 /// A unit stands at most so many words after its number: «23 working days».
 const UNIT_DISTANCE: usize = 2;
 
@@ -136,7 +143,18 @@ impl Facts {
         self.dates.extend(&other.dates);
         self.measures.extend(other.measures.iter().cloned());
         self.reach.extend(&other.reach);
+        self.recipients.extend(other.recipients.iter().cloned());
+        self.doers.extend(other.doers.iter().cloned());
         self.negations += other.negations;
+    }
+
+    /// Lets each amount stand for as many thousands, say, as well.
+    pub fn scale(&mut self, scale: Option<f64>) {
+        let Some(scale) = scale else { return };
+        let scaled = |number: &String| number.parse::<f64>().ok().map(|value| format!("{}", value * scale));
+        let more: Vec<String> = self.amounts.iter().filter_map(scaled).collect();
+        self.numbers.extend(more.iter().cloned());
+        self.amounts.extend(more);
     }
 
     /// Whether the numbers that both measure have the same unit in both.
@@ -145,6 +163,15 @@ impl Facts {
             let measured = support.measures.iter().any(|(number, _)| *number == measure.0);
             !measured || support.measures.contains(measure)
         })
+    }
+
+    /// Whether nobody to whom something is done there does it here, and the other way round.
+    pub fn same_recipients(&self, support: &Self) -> bool {
+        let turned = |own: &BTreeSet<String>, there: &BTreeSet<String>, same: &BTreeSet<String>| {
+            own.iter().any(|name| there.contains(name) && !same.contains(name))
+        };
+        !turned(&self.doers, &support.recipients, &support.doers)
+            && !turned(&self.recipients, &support.doers, &support.recipients)
     }
 
     /// Whether each date stands there whole, in one place. Where none is written out whole («from the first to the 31st of
@@ -162,16 +189,18 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
     let folded: Vec<&str> = words.iter().map(|word| word.folded.as_str()).collect();
     // The last number and where it ended.
     let mut number: Option<(String, usize)> = None;
+    // Whether the name that follows stands behind «to».
+    let mut receives = false;
     let mut at = 0;
     while let Some(word) = words.get(at) {
         let group = words[at..].iter().position(|word| word.closed).map_or(words.len(), |last| at + last + 1);
         let mut next = at + 1;
         if is_negation(&word.folded) {
             facts.negations += 1;
-            facts.denied.push(folded[next..].join(" "));
+            facts.denied.push(behind(&words[next..]));
         }
-        if let Some(behind) = excluded(&folded[at..]) {
-            facts.denied.push(behind.join(" "));
+        if let Some(taken) = excluded(&folded[at..]) {
+            facts.denied.push(behind(&words[at + taken..]));
         }
         if let Some(reach) = reach_of(&folded[at..]) {
             facts.reach.insert(reach);
@@ -197,8 +226,14 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             next = at + 2;
             measure(&mut facts, &mut number, "percent", at);
         } else {
-            if !word.at_start && is_name(word.core) {
-                facts.names.insert(without_possessive(&word.folded).to_owned());
+            let name = without_possessive(&word.folded);
+            if is_name(word.core) {
+                if !word.at_start {
+                    facts.names.insert(name.to_owned());
+                }
+                if receives { &mut facts.recipients } else { &mut facts.doers }.insert(name.to_owned());
+            } else {
+                receives = RECEIVING.contains(&name);
             }
             if let Some(unit) = unit_of(&word.folded) {
                 measure(&mut facts, &mut number, unit, at);
@@ -295,18 +330,22 @@ fn is_negation(folded: &str) -> bool {
     NEGATIONS.contains(&folded) || folded.ends_with("n't") || folded.ends_with("n’t")
 }
 
-/// What is said not to be so in favour of something else: «by Ana instead of Eva».
-fn excluded<'a, 'w>(words: &'a [&'w str]) -> Option<&'a [&'w str]> {
+/// Words as they are written: their stems need the accents.
+fn behind(words: &[Word<'_>]) -> String {
+    words.iter().map(|word| word.core.to_lowercase()).collect::<Vec<_>>().join(" ")
+}
+
+/// How many words say that what follows is not so, in favour of something else: «by Ana instead of Eva».
+fn excluded(words: &[&str]) -> Option<usize> {
     const BEFORE: &[&[&str]] = &[
         &["instead", "of"],
         &["rather", "than"],
         &["replacing"],
-        &["replaces"],
         &["en", "lugar", "de"],
         &["en", "vez", "de"],
         &["en", "sustitucion", "de"],
     ];
-    BEFORE.iter().find_map(|before| words.strip_prefix(*before))
+    BEFORE.iter().find(|before| words.starts_with(before)).map(|before| before.len())
 }
 
 fn reach_of(words: &[&str]) -> Option<&'static str> {

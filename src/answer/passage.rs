@@ -184,6 +184,16 @@ fn preface_of(pieces: &[Piece], table: usize) -> Option<(usize, Said)> {
     preface
 }
 
+/// By how much the figures of a table are to be multiplied: «in thousands of euros».
+fn scale_of(preface: &Said) -> Option<f64> {
+    let says = |words: &[&str]| words.iter().any(|word| preface.words.contains(*word));
+    match () {
+        () if says(&["thousands", "miles"]) => Some(1e3),
+        () if says(&["millions", "millones"]) => Some(1e6),
+        () => None,
+    }
+}
+
 /// Words that begin another clause.
 const JOINTS: &[&str] = &["and", "but", "while", "whereas", "which", "y", "e", "pero", "mientras", "sino"];
 
@@ -238,8 +248,6 @@ pub struct Passage<'a> {
     pub pieces: Vec<Piece>,
     /// Its title and headings.
     pub context: Said,
-    /// The words of all its prose and of what heads it.
-    pub around: HashSet<u32>,
     /// Its language, where clear.
     pub language: Option<Language>,
 }
@@ -254,10 +262,15 @@ impl<'a> Passage<'a> {
         let mut pieces = Vec::new();
         for span in spans(&chunk.text) {
             let said = Said::read(&chunk.text[span.range.clone()], language);
+            let preface = span.row.as_ref().and_then(|row| preface_of(&pieces, row.table));
+            let scale = preface.as_ref().and_then(|(_, said)| scale_of(said));
             let mut row_cells = Vec::new();
             if let Some(row) = &span.row {
                 let mut header = row.header.as_ref().map(read_cells).unwrap_or_default().into_iter();
-                row_cells.extend(read_cells(&span.range).into_iter().map(|cell| (cell, header.next())));
+                row_cells.extend(read_cells(&span.range).into_iter().map(|mut cell| {
+                    cell.facts.scale(scale);
+                    (cell, header.next())
+                }));
             }
             let clauses = if said.facts.negations > 0 && span.row.is_none() {
                 clause_texts(&chunk.text[span.range.clone()], language)
@@ -267,16 +280,10 @@ impl<'a> Passage<'a> {
             } else {
                 Vec::new()
             };
-            let preface = span.row.as_ref().and_then(|row| preface_of(&pieces, row.table));
             pieces.push(Piece { span, said, clauses, preface, cells: row_cells });
         }
-        let mut around: HashSet<u32> = HashSet::new();
-        for piece in pieces.iter().filter(|piece| piece.span.row.is_none()) {
-            around.extend(&piece.said.terms);
-        }
         let context = Said::read(&format!("{}\n{}", chunk.title, chunk.section.join("\n")), language);
-        around.extend(&context.terms);
-        Self { chunk, pieces, context, around, language }
+        Self { chunk, pieces, context, language }
     }
 
     /// What a piece states of the matter a claim speaks of: all of a sentence; of a row, the cells that the claim touches

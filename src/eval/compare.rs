@@ -53,8 +53,11 @@ pub struct Changed {
     pub abstained: [bool; 2],
 }
 
+/// What a run is compared by.
+type Value = fn(&Record) -> f64;
+
 /// What is compared, and over which questions: those with an answer, or all.
-const COMPARED: &[(&str, bool, fn(&Record) -> f64)] = &[
+const COMPARED: &[(&str, bool, Value)] = &[
     ("hit@1", true, |record| record.hit(1)),
     ("hit@5", true, |record| record.hit(5)),
     ("mrr@10", true, Record::reciprocal_rank),

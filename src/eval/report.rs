@@ -181,7 +181,7 @@ mod tests {
     fn a_page_has_the_figures_and_four_plots_and_no_markup_of_its_title() {
         let record = |id: usize| Record {
             id: id.to_string(),
-            answerable: id % 2 == 0,
+            answerable: id.is_multiple_of(2),
             relevance: 0.1 * id as f64,
             rank: Some(id),
             ms: 5.0,

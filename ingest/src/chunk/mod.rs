@@ -64,11 +64,7 @@ impl Splitting<'_> {
     /// Length in tokens, or a lower bound of it that is beyond every chunk already.
     fn tokens(&self, text: &str) -> usize {
         let floor = text.len().div_ceil(MAX_BYTES_PER_TOKEN);
-        if floor > self.settings.max_tokens {
-            return floor;
-        }
-        let most = (text.chars().count() as f32 / CHARACTERS_PER_TOKEN).ceil() as usize;
-        (self.count_tokens)(text).min(most).max(floor)
+        if floor > self.settings.max_tokens { floor } else { (self.count_tokens)(text).max(floor) }
     }
 }
 
