@@ -66,6 +66,40 @@ fn a_quote_of_a_table_is_one_row_with_the_header_that_names_its_cells() {
     assert!(text.find(header) < text.find("Bilbao"), "the header comes after the row: {text}");
 }
 
+#[test]
+fn a_question_of_two_parts_is_answered_part_by_part() {
+    let scratch = Scratch::new();
+    scratch
+        .write("lease.md", "# Lease of the mill\n\nThe notice period of the lease is 90 days. Rent is due monthly.\n");
+    scratch.write("leave.md", "# Leave\n\nAnnual leave is approved by Marta Ruiz. It is asked for in the portal.\n");
+    scratch.write("lamps.md", "# Lamps\n\nThe lamps are switched off at nine. The porter does it.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    let question = "How long is the notice period of the lease, and who approves annual leave?";
+    let answer = scratch.ask(question, None, "extract");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.contains("90 days") && text.contains("Marta Ruiz"), "{text}");
+    let question = "How long is the notice period of the lease, and how tall is the volcano Popocatepetl?";
+    let answer = scratch.ask(question, None, "extract");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.contains("90 days") && text.contains("Not in the documents: how tall is the volcano"), "{text}");
+    assert_eq!(answer["unanswered"][0], "how tall is the volcano Popocatepetl?");
+    assert_eq!(answer["abstained"], false);
+}
+
+#[test]
+fn a_language_that_the_model_does_not_write_gets_quotes_with_a_lead_in() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "mina.md",
+        "# Alquiler\n\nLa renta mensual del molino es de 1.850 euros y se paga el día 5 de cada mes.\n",
+    );
+    scratch.ingest(&["--acl", "everyone"]);
+    let answer = scratch.ask("¿Cuánto es la renta mensual del molino?", None, "generate");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.starts_with("Los documentos dicen:\n«") && text.contains("1.850 euros"), "{text}");
+    assert_eq!((&answer["fell_back"], &answer["model"]), (&true.into(), &Value::Null));
+}
+
 fn place(value: &Value) -> (u64, u64) {
     (value["start"].as_u64().unwrap(), value["end"].as_u64().unwrap())
 }

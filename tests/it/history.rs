@@ -222,3 +222,53 @@ fn a_new_user_does_not_find_the_conversations_of_a_key_of_the_same_name() {
     assert_eq!(server.get("/api/v1/conversations", &key).expect(200).json()["conversations"], json!([]));
     assert!(server.stop());
 }
+
+#[test]
+fn a_follow_up_is_looked_for_with_the_question_before_it() {
+    let scratch = Scratch::new();
+    let rosa = scratch.key("rosa", &[], "member");
+    scratch.write("spain.md", "# Leave in Spain\n\nStaff in Spain have 23 working days of annual leave a year.\n");
+    scratch.write("uk.md", "# Leave in Harrowmouth\n\nStaff in Harrowmouth have 28 days of annual leave a year.\n");
+    scratch.write("lamps.md", "# Lamps\n\nThe lamps of the office in Harrowmouth are switched off at nine.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    let server = scratch.serve();
+    let question = "How many days of annual leave do staff in Spain have?";
+    let body = json!({ "question": question, "mode": "extract", "new_conversation": true });
+    let first = server.post("/api/v1/ask", &rosa, &body).expect(200).json();
+    assert!(first["citations"][0]["quote"].as_str().unwrap().contains("23 working days"), "{first}");
+    assert!(first["asked"].is_null(), "{first}");
+    let body =
+        json!({ "question": "And in Harrowmouth?", "mode": "extract", "conversation_id": first["conversation_id"] });
+    let second = server.post("/api/v1/ask", &rosa, &body).expect(200).json();
+    assert!(second["citations"][0]["quote"].as_str().unwrap().contains("28 days"), "{second}");
+    assert!(second["asked"].as_str().unwrap().contains("annual leave"), "{second}");
+    // By itself it is about anything in Harrowmouth. A chat brings its earlier questions along.
+    let said = |role, content| json!({ "role": role, "content": content });
+    let messages = [said("user", question), said("assistant", "23"), said("user", "And in Harrowmouth?")];
+    let body = json!({ "model": "intramuros-extract", "messages": messages });
+    let chat = server.post("/v1/chat/completions", &rosa, &body).expect(200).json();
+    assert!(chat["choices"][0]["message"]["content"].as_str().unwrap().contains("28 days"), "{chat}");
+    assert!(server.stop());
+}
+
+#[test]
+fn the_documents_that_come_nearest_are_named_only_to_who_may_read_them() {
+    let scratch = Scratch::new();
+    let (lea, rosa) = (scratch.key("lea", &[], "admin"), scratch.key("rosa", &[], "member"));
+    let server = scratch.serve();
+    let id = brought_in(&server, &lea, &garage(), "everyone");
+    let conversation = server.post("/api/v1/conversations", &rosa, &json!({})).expect(201).json();
+    let conversation = conversation["conversation_id"].as_str().expect("its id");
+    let body = json!({ "question": "Who won the chess world championship in Reykjavik?", "mode": "extract",
+        "conversation_id": conversation });
+    let answer = server.post("/api/v1/ask", &rosa, &body).expect(200).json();
+    assert_eq!(answer["abstained"], true, "{answer}");
+    assert!(answer["relevance"].as_f64().unwrap() < 0.3, "{answer}");
+    assert_eq!(answer["nearest"][0]["uri"], format!("/documents/{id}"), "{answer}");
+    let path = format!("/api/v1/conversations/{conversation}");
+    assert!(server.get(&path, &rosa).expect(200).body.contains(&id));
+    server.delete(&format!("/api/v1/documents/{id}"), &lea).expect(204);
+    let kept = server.get(&path, &rosa).expect(200);
+    assert!(!kept.body.contains(&id) && kept.json()["messages"][0]["withheld"] == true, "{}", kept.body);
+    assert!(server.stop());
+}
