@@ -110,6 +110,9 @@ pub fn marks_hold(answer: &Answer) -> bool {
 
 fn sentences_are_marked(answer: &Answer) -> bool {
     let mut rest = answer.answer.as_str();
+    if !answer.unanswered.is_empty() {
+        rest = rest.split(unanswered(answer.language)).next().unwrap_or_default();
+    }
     let mut marked = false;
     while let Some((before, n, after)) = next_mark(rest) {
         let text = before.trim();
@@ -219,7 +222,11 @@ fn best_over(outcome: &Outcome<'_>, measure: fn(&[String], &[String]) -> f64) ->
     if outcome.answer.abstained {
         return 0.0;
     }
-    let given = tokens(&plain(&outcome.answer.answer));
+    // A part of the question that is told as unanswered is no answer.
+    let text = plain(&outcome.answer.answer);
+    let told = unanswered(outcome.answer.language);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with(told)).collect();
+    let given = tokens(&lines.join("\n"));
     outcome.question.answers.iter().map(|gold| measure(&given, &tokens(gold))).fold(0.0, f64::max)
 }
 

@@ -12,7 +12,6 @@ use intramuros_ingest::format;
 use intramuros_ingest::source::SourceError;
 use intramuros_ingest::sync::{
     self, BoxError, ChunkSink, Embed, Known, Ports, Readers, Settled, SyncError, SyncEvent, SyncOptions, SyncReport,
-    embedding_windows,
 };
 use intramuros_ingest::worker::{Worker, WorkerOptions};
 use intramuros_models::Embedder;
@@ -319,29 +318,8 @@ impl Embed for Passages<'_> {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, BoxError> {
-        let count = |text: &str| self.0.count_tokens(text);
-        let windows: Vec<Vec<String>> =
-            texts.iter().map(|text| embedding_windows(text, self.0.max_tokens(), &count)).collect();
-        let all: Vec<&str> = windows.iter().flatten().map(String::as_str).collect();
-        let mut vectors = self.0.embed_passages(&all)?.into_iter();
-        let of_text = |windows: &Vec<String>| mean(vectors.by_ref().take(windows.len()));
-        Ok(windows.iter().map(of_text).collect())
+        Ok(self.0.embed_passages(texts)?)
     }
-}
-
-/// The unit vector between some unit vectors.
-fn mean(mut vectors: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
-    let mut sum = vectors.next().unwrap_or_default();
-    let mut is_one = true;
-    for vector in vectors {
-        is_one = false;
-        sum.iter_mut().zip(&vector).for_each(|(sum, part)| *sum += part);
-    }
-    let length = sum.iter().map(|part| part * part).sum::<f32>().sqrt();
-    if !is_one && length > 0.0 {
-        sum.iter_mut().for_each(|part| *part /= length);
-    }
-    sum
 }
 
 /// Store and ledger as sync's port.

@@ -143,13 +143,12 @@ impl Retriever<'_> {
         let branches = self.store.search(caller, &query)?;
         let chunks = self.store.size()?;
         let best = branches.sparse.first().map_or(0.0, |best| best.score);
-        let information = best / (weight.max(1.0) * (1.0 + chunks as f32).ln().max(1.0));
+        let information = (best / (weight.max(1.0) * (1.0 + chunks as f32).ln().max(1.0))).min(1.0);
         let is_covered = self.covers(asked.language);
         let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
-        let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure);
+        let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
         let unknown = read(&mut fused, &asked);
-        put_first(&mut fused, &quoted(question));
         let mut found = match self.reranker {
             None => without_duplicates(fused, limit),
             Some(reranker) => {
@@ -157,6 +156,7 @@ impl Retriever<'_> {
                 rerank(reranker, question, best, self.settings.rerank_candidates)?
             }
         };
+        put_first(&mut found, &quoted(question));
         found.truncate(limit);
         for found in found.iter_mut().filter(|found| found.coverage == 0.0) {
             found.coverage = asked.share(&with_headings(&found.chunk));
@@ -188,10 +188,11 @@ pub fn milliseconds(since: Instant) -> f64 {
 
 /// Adds the normalised scores of both branches, those of the sparse one counted as far as they are `sure`; ties go to the
 /// lower document id and position, so that order is fixed.
-fn fuse(branches: Branches, dense_weight: f32, sure: f32) -> Vec<Found> {
+fn fuse(branches: Branches, dense_weight: f32, sure: f32, candidates: usize) -> Vec<Found> {
     let best = branches.sparse.iter().map(|hit| hit.score).fold(0.0, f32::max);
-    let dense = Branch::of(&branches.dense, dense_weight);
-    let sparse = Branch::of(&branches.sparse, if best > 0.0 { (1.0 - dense_weight) * sure / best } else { 0.0 });
+    let dense = Branch::of(&branches.dense, dense_weight, candidates);
+    let sparse_weight = if best > 0.0 { (1.0 - dense_weight) * sure / best } else { 0.0 };
+    let sparse = Branch::of(&branches.sparse, sparse_weight, candidates);
     let mut by_place: BTreeMap<(DocumentId, u32), Scores> = BTreeMap::new();
     for hit in branches.dense {
         by_place.insert((hit.chunk.document_id, hit.chunk.position), (Some(hit.score), None, hit.chunk));
@@ -221,8 +222,10 @@ struct Branch {
 }
 
 impl Branch {
-    fn of(hits: &[Scored], weight: f32) -> Self {
-        let last = hits.iter().map(|hit| hit.score).reduce(f32::min).unwrap_or(0.0);
+    fn of(hits: &[Scored], weight: f32, candidates: usize) -> Self {
+        // A list that is not full holds all that scores at all.
+        let is_full = hits.len() >= candidates;
+        let last = hits.iter().map(|hit| hit.score).reduce(f32::min).filter(|_| is_full).unwrap_or(0.0);
         Self { last, weight }
     }
 
@@ -251,12 +254,15 @@ fn read(fused: &mut [Found], asked: &Asked) -> f32 {
 }
 
 /// Puts the passages that hold every one of some phrases before the others, each in their order.
-fn put_first(found: &mut [Found], phrases: &[String]) {
+fn put_first(found: &mut Vec<Found>, phrases: &[String]) {
     if !phrases.is_empty() {
-        found.sort_by_cached_key(|found| {
+        let best = found.iter().map(|found| found.score).fold(0.0, f32::max);
+        let (mut with, without): (Vec<Found>, Vec<Found>) = found.drain(..).partition(|found| {
             let text = spaced_words(&with_headings(&found.chunk));
-            !phrases.iter().all(|phrase| text.contains(phrase.as_str()))
+            phrases.iter().all(|phrase| text.contains(phrase.as_str()))
         });
+        with.iter_mut().for_each(|found| found.score = best);
+        found.extend(with.into_iter().chain(without));
     }
 }
 
@@ -272,7 +278,11 @@ fn quoted(question: &str) -> Vec<String> {
             '“' => '”',
             mark => mark,
         };
-        let Some(end) = inside.find(close) else { break };
+        // Inches and other lone marks open nothing.
+        let Some(end) = inside.find(close) else {
+            rest = inside;
+            continue;
+        };
         let phrase = spaced_words(&inside[..end]);
         if !phrase.trim().is_empty() {
             phrases.push(phrase);
@@ -402,7 +412,7 @@ mod tests {
             dense: vec![scored(0.8, "a", "alpha"), scored(0.78, "b", "beta")],
             sparse: vec![scored(9.0, "b", "beta"), scored(3.0, "c", "gamma")],
         };
-        let found = fuse(branches, 0.5, 1.0);
+        let found = fuse(branches, 0.5, 1.0, 50);
         assert_eq!(order(&found), ["b", "a", "c"]);
         let asked = Asked::read("What is beta?");
         assert_eq!(asked.share(&with_headings(&found[0].chunk)), 1.0);
@@ -414,18 +424,25 @@ mod tests {
         // The dense branch does not know the language: all its cosines are alike, and its list ends before the answer.
         let dense = (0..50).map(|i| scored(0.4 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
         let sparse = vec![scored(12.0, "answer", "y"), scored(3.0, "d0", "x")];
-        assert_eq!(order(&fuse(Branches { dense, sparse }, 0.6, 1.0))[..2], ["answer", "d0"]);
+        assert_eq!(order(&fuse(Branches { dense, sparse }, 0.6, 1.0, 50))[..2], ["answer", "d0"]);
     }
 
     #[test]
     fn words_count_as_far_as_they_are_sure() {
-        let branches =
-            || Branches { dense: vec![scored(0.9, "a", ""), scored(0.3, "b", "")], sparse: vec![scored(2.0, "b", "")] };
-        assert_eq!(order(&fuse(branches(), 0.5, 1.0)), ["a", "b"]);
-        let sure = Branches { sparse: vec![scored(2.0, "b", ""), scored(0.5, "a", "")], ..branches() };
-        assert_eq!(order(&fuse(sure.clone(), 0.5, 1.0)), ["b", "a"]);
-        assert_eq!(order(&fuse(sure, 0.5, 0.3)), ["a", "b"]);
-        assert!(fuse(Branches::default(), 0.5, 1.0).is_empty());
+        let branches = Branches {
+            dense: vec![scored(0.9, "a", ""), scored(0.3, "b", "")],
+            sparse: vec![scored(2.0, "b", ""), scored(0.5, "a", "")],
+        };
+        assert_eq!(order(&fuse(branches.clone(), 0.5, 1.0, 50)), ["b", "a"]);
+        assert_eq!(order(&fuse(branches, 0.5, 0.3, 50)), ["a", "b"]);
+        assert!(fuse(Branches::default(), 0.5, 1.0, 50).is_empty());
+    }
+
+    #[test]
+    fn a_code_that_one_chunk_alone_has_wins_over_all_that_are_nearer_in_meaning() {
+        let dense = (0..50).map(|i| scored(0.5 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
+        let sparse = vec![scored(4.0, "SF-86", "y")];
+        assert_eq!(order(&fuse(Branches { dense, sparse }, 0.6, 1.0, 50))[0], "SF-86");
     }
 
     #[test]

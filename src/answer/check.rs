@@ -176,10 +176,10 @@ impl Claim {
             let shared = || passage.shared(at, asked);
             let mut outcomes = vec![(piece.span.shown(), fits(&whole, passage, at))];
             outcomes.extend(piece.clauses.iter().map(|said| (piece.span.shown(), held(&whole, said, passage, at))));
-            if let Some((start, preface)) = &piece.preface {
+            if let Some((_, preface)) = &piece.preface {
                 let mut said = passage.said(at, &whole.said);
                 said.add(preface);
-                outcomes.push((*start..piece.span.range.end, held(&whole, &said, passage, at)));
+                outcomes.push((piece.span.shown(), held(&whole, &said, passage, at)));
             }
             for (range, outcome) in outcomes {
                 let outcome = outcome

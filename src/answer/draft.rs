@@ -104,7 +104,7 @@ impl<'a> Draft<'a> {
     pub fn quote(&mut self, question: &str, retrieved: &Retrieved, embedder: &dyn Embedder) -> Result<(), AnswerError> {
         self.answer.mode = AnswerMode::Extract;
         let quotes = quotes::best(embedder, question, retrieved)?;
-        if self.answer.fell_back && self.answer.answer.is_empty() && !quotes.is_empty() {
+        if self.answer.fell_back && self.answer.citations.is_empty() && !quotes.is_empty() {
             self.say(lead_in(self.answer.language));
         }
         for quote in quotes {

@@ -148,10 +148,21 @@ impl Facts {
         self.negations += other.negations;
     }
 
+    /// Forgets amounts and their units.
+    pub fn keep_dates_only(&mut self) {
+        self.numbers.retain(|number| !self.amounts.contains(number));
+        self.amounts.clear();
+        self.measures.clear();
+    }
+
     /// Lets each amount stand for as many thousands, say, as well.
     pub fn scale(&mut self, scale: Option<f64>) {
         let Some(scale) = scale else { return };
-        let scaled = |number: &String| number.parse::<f64>().ok().map(|value| format!("{}", value * scale));
+        let scaled = |number: &String| {
+            let value = number.parse::<f64>().ok()? * scale;
+            // A product that should be whole may miss it by a hair.
+            Some(format!("{}", if (value - value.round()).abs() < 1e-6 { value.round() } else { value }))
+        };
         let more: Vec<String> = self.amounts.iter().filter_map(scaled).collect();
         self.numbers.extend(more.iter().cloned());
         self.amounts.extend(more);

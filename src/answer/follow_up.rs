@@ -5,6 +5,9 @@
 //! Harrowmouth?» becomes «And in Harrowmouth? How many days of leave are there in», so that nothing is looked for in Spain any
 //! more. Rules only: the same conversation always asks the same, and no model is waited for.
 
+use intramuros_ingest::document::Language;
+use intramuros_ingest::language;
+
 use crate::retrieve::asked::is_interrogative;
 use crate::store::bm25;
 
@@ -14,11 +17,13 @@ const WORDS_ALONE: usize = 2;
 const BEGINNINGS: &[&str] = &["and", "but", "also", "then", "y", "pero", "tambien", "entonces"];
 /// The same in several words.
 const PHRASES: &[&str] = &["what about", "how about", "que hay de", "que pasa con"];
-/// Words that stand for something said before, folded; none that is an article too.
+/// Words that stand for something said before, folded; none that joins clauses or is an article too.
 const PRONOUNS: &[&str] = &[
-    "he", "her", "him", "his", "it", "its", "she", "that", "their", "them", "they", "those", "ella", "ellas", "ello",
-    "ellos", "esa", "esas", "ese", "eso", "esos",
+    "ella", "ellas", "ello", "ellos", "eso", "he", "her", "him", "his", "it", "its", "le", "les", "lo", "she", "su",
+    "sus", "their", "them", "they",
 ];
+/// A question with more words that matter stands alone for all its pronouns: «How long does it take to get a badge?»
+const MOST_BESIDE_A_PRONOUN: usize = 2;
 
 /// The last of some questions, in the order in which they were asked, in words that stand alone.
 pub fn standalone(earlier: &[String], question: &str) -> String {
@@ -37,10 +42,18 @@ fn hangs(question: &str) -> bool {
     let words: Vec<String> = words(question).map(|word| bm25::fold(&word.to_lowercase())).collect();
     let text = words.join(" ");
     let begins = words.first().is_some_and(|word| BEGINNINGS.contains(&word.as_str()));
+    let matter = bm25::words(question, language::detect(question).or(Some(spoken(&words)))).len();
     begins
         || PHRASES.iter().any(|phrase| text.starts_with(phrase))
-        || words.iter().any(|word| PRONOUNS.contains(&word.as_str()))
-        || bm25::words(question, None).len() < WORDS_ALONE
+        || (matter <= MOST_BESIDE_A_PRONOUN && words.iter().any(|word| PRONOUNS.contains(&word.as_str())))
+        || (matter < WORDS_ALONE && words.iter().any(|word| is_interrogative(word, true)))
+        || matter == 0
+}
+
+/// The language of a question too short to tell by its words: that of its interrogative.
+fn spoken(words: &[String]) -> Language {
+    const ENGLISH: &[&str] = &["how", "until", "what", "when", "where", "which", "who", "why"];
+    if words.iter().any(|word| ENGLISH.contains(&word.as_str())) { Language::English } else { Language::Spanish }
 }
 
 /// Whether a question names something: a word with a capital that does not begin it.
@@ -56,7 +69,10 @@ fn without_names(question: &str) -> String {
 }
 
 fn is_name(at: usize, word: &str) -> bool {
-    at > 0 && word.starts_with(char::is_uppercase) && !is_interrogative(&word.to_lowercase(), true)
+    at > 0
+        && word.chars().nth(1).is_some()
+        && word.starts_with(char::is_uppercase)
+        && !is_interrogative(&word.to_lowercase(), true)
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -82,6 +98,11 @@ mod tests {
             after(&[leave], "And in Harrowmouth?"),
             "And in Harrowmouth? How many days of annual leave are there in"
         );
+        for question in ["¿Por qué?", "Until when?", "¿Quién lo aprueba?", "¿Cuál es su límite?"] {
+            assert_eq!(after(&[leave], question), format!("{question} {leave}"));
+        }
+        let carried = "And can I carry it over?";
+        assert_eq!(after(&[leave], carried), format!("{carried} {leave}"), "«I» is no name");
         assert_eq!(after(&[leave], "Who approves it?"), format!("Who approves it? {leave}"));
         assert_eq!(after(&[leave, "And in Harrowmouth?"], "Who approves it?"), format!("Who approves it? {leave}"));
         assert_eq!(
@@ -97,7 +118,13 @@ mod tests {
     #[test]
     fn what_stands_alone_stays() {
         let leave = "How many days of annual leave are there in Spain?";
-        for question in ["What is the hotel limit in Madrid?", "¿Cuánto dura el periodo de prueba?"] {
+        for question in [
+            "What is the hotel limit in Madrid?",
+            "¿Cuánto dura el periodo de prueba?",
+            "How long does it take to get a badge?",
+            "Who approves the form that HR sends?",
+            "nómina",
+        ] {
             assert_eq!(after(&[leave], question), question);
         }
         assert_eq!(after(&[], "And in Harrowmouth?"), "And in Harrowmouth?");

@@ -179,10 +179,16 @@ impl Answerer<'_> {
         validate(&ask.question, self.settings)?;
         validate_form(ask.form.is_some(), ask.mode)?;
         let question = follow_up::standalone(&ask.earlier, &ask.question);
+        // What was asked before may be too long to be read once more.
+        let fits = question.chars().count() <= self.settings.max_question_chars;
+        let question = if fits { question } else { ask.question.clone() };
         let is_rewritten = question != ask.question;
         let ask = &Ask { question, ..ask.clone() };
         let sought = self.seek(caller, ask, !is_rewritten)?;
-        let retrieved = Retrieved::merged(sought.iter().map(|sought| &sought.retrieved));
+        let answered = |sought: &&Sought| sought.relevance >= self.settings.min_relevance;
+        let any = sought.iter().any(|sought| answered(&sought));
+        let retrieved =
+            Retrieved::merged(sought.iter().filter(|sought| !any || answered(sought)).map(|sought| &sought.retrieved));
         let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
         draft.answer.asked = Some(ask.question.clone()).filter(|_| is_rewritten);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
@@ -216,6 +222,10 @@ impl Answerer<'_> {
                         if draft.answer.answer.is_empty() && draft.listening && ask.form.is_none() {
                             draft.answer.fell_back = true;
                             self.quote(&sought, &mut draft)?;
+                        } else if draft.listening {
+                            for part in sought.iter().filter(|sought| !answered(sought)) {
+                                draft.say_unanswered(&part.text);
+                            }
                         }
                     }
                 }

@@ -1,6 +1,9 @@
 //! The questions that a question is made of. «How long is the notice period, and who gives it?» has its answers in two
 //! places, and a search for all of its words finds neither for sure.
 
+use intramuros_ingest::document::Language;
+use intramuros_ingest::{language, sentence};
+
 use crate::retrieve::asked::{is_interrogative, may_precede_interrogative};
 use crate::store::bm25;
 
@@ -12,11 +15,11 @@ const WORDS_ALONE: usize = 2;
 const JOINTS: &[&str] = &["and", "y", "e", "o", "or", "u"];
 /// Words that ask or join a clause to the question behind it.
 const JOINING: &[&str] = &["como", "cuando", "donde", "que", "when", "where"];
-/// Words that stand for something said before.
-const PRONOUNS: &[&str] = &[
-    "he", "her", "him", "his", "it", "its", "la", "las", "le", "les", "lo", "los", "she", "su", "sus", "that", "their",
-    "them", "they", "this", "those",
-];
+/// Words that stand for something said before, folded; none that is an article too.
+const PRONOUNS: &[&str] =
+    &["he", "her", "him", "his", "it", "its", "le", "les", "she", "su", "sus", "their", "them", "they", "those"];
+/// Words that ask and begin no clause: behind a comma only these begin another question.
+const ASKING: &[&str] = &["cual", "cuales", "cuanta", "cuantas", "cuanto", "cuantos", "how", "what", "why"];
 
 /// A question that stands in another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,9 +34,11 @@ pub struct Part {
 pub fn parts(question: &str) -> Vec<Part> {
     let mut texts: Vec<String> = Vec::new();
     let mut preface = String::new();
-    for sentence in sentences(question) {
-        let mut pieces = cut(&sentence);
-        if !is_question(&sentence) {
+    let language = language::detect(question);
+    for range in sentence::sentences(question) {
+        let sentence = &question[range];
+        let mut pieces = cut(sentence);
+        if !is_question(sentence) {
             // «A supplier gives me wine. May I keep it?» asks one thing.
             preface = format!("{preface}{} ", sentence.trim());
             continue;
@@ -49,29 +54,12 @@ pub fn parts(question: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for text in texts {
         let search = match parts.first() {
-            Some(first) if !stands_alone(&text) => format!("{} {text}", first.text),
+            Some(first) if !stands_alone(&text, language) => format!("{} {text}", first.text),
             _ => text.clone(),
         };
         parts.push(Part { text, search });
     }
     parts
-}
-
-/// Sentences by their marks; the mark stays.
-fn sentences(text: &str) -> Vec<String> {
-    let mut sentences = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        if let Some(last) = sentences.last_mut() {
-            last.push(c);
-        }
-        let ends = matches!(c, '?' | '!') || (c == '.' && characters.peek().is_none_or(|next| next.is_whitespace()));
-        if ends {
-            sentences.push(String::new());
-        }
-    }
-    sentences.retain(|sentence| sentence.contains(char::is_alphanumeric));
-    sentences
 }
 
 fn is_question(sentence: &str) -> bool {
@@ -82,17 +70,19 @@ fn is_question(sentence: &str) -> bool {
 fn cut(sentence: &str) -> Vec<String> {
     let tokens: Vec<&str> = sentence.split_whitespace().collect();
     let word = |at: usize| tokens.get(at).map(|token| bare(token)).unwrap_or_default();
+    let opens = |at: usize| tokens.get(at).is_some_and(|token| token.starts_with('¿'));
     let asks = |at: usize| {
-        let opened = tokens.get(at).is_some_and(|token| token.starts_with('¿'));
-        let behind = may_precede_interrogative(&word(at)) && is_interrogative(&word(at + 1), true);
-        is_interrogative(&word(at), opened) || behind || opened
+        let behind = may_precede_interrogative(&word(at)) && is_interrogative(&word(at + 1), false);
+        is_interrogative(&word(at), opens(at)) || behind || opens(at)
     };
+    let accented = |at: usize| !word(at).is_ascii() && is_interrogative(&word(at), false);
+    let asks_behind_comma = |at: usize| opens(at) || accented(at) || ASKING.contains(&bm25::fold(&word(at)).as_str());
     let mut pieces: Vec<Vec<&str>> = vec![Vec::new()];
     let mut commas = false;
     for (at, token) in tokens.iter().enumerate() {
         let begun = pieces.last().is_some_and(|piece| piece.len() > 1);
         let joint = JOINTS.contains(&bm25::fold(&word(at)).as_str()) && asks(at + 1);
-        let comma = at > 0 && tokens[at - 1].ends_with([',', ';']) && asks(at);
+        let comma = at > 0 && tokens[at - 1].ends_with([',', ';']) && asks_behind_comma(at);
         if begun && (joint || comma) {
             commas |= !joint;
             pieces.push(Vec::new());
@@ -118,9 +108,9 @@ fn asks_by_itself(word: &str) -> bool {
     is_interrogative(word, true)
 }
 
-fn stands_alone(text: &str) -> bool {
+fn stands_alone(text: &str, language: Option<Language>) -> bool {
     let has_pronoun = words(text).any(|word| PRONOUNS.contains(&bm25::fold(&word).as_str()));
-    bm25::words(text, None).len() >= WORDS_ALONE && !has_pronoun
+    bm25::words(text, language).len() >= WORDS_ALONE && !has_pronoun
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {
@@ -170,6 +160,11 @@ mod tests {
             "¿Quién aprueba un viaje cuando mi responsable no está?",
             "Cuando el vuelo se retrasa, ¿qué puedo reclamar?",
             "When a flight is late, what may I claim?",
+            "What may I claim, when a flight is late?",
+            "What is the fee for the plan, which includes heating?",
+            "¿Qué plazo hay, desde que se firma el contrato?",
+            "¿Qué dice el art. 45 del convenio?",
+            "What does Acme Inc. pay for rent?",
             "",
         ] {
             assert_eq!(parts(question).len(), 1, "{question}: {:?}", texts(question));
@@ -181,5 +176,14 @@ mod tests {
         let parts = parts("How long is the notice period of the lease and who gives it?");
         assert_eq!(parts[1].search, "How long is the notice period of the lease who gives it?");
         assert_eq!(parts[0].search, parts[0].text);
+        let searched = |question| super::parts(question).remove(1).search;
+        assert_eq!(
+            searched("¿Cuántos días de vacaciones tengo y hasta cuándo puedo disfrutarlos?"),
+            "¿Cuántos días de vacaciones tengo hasta cuándo puedo disfrutarlos?"
+        );
+        assert_eq!(
+            searched("¿Cuánto dura el contrato y quién aprueba las vacaciones?"),
+            "quién aprueba las vacaciones?"
+        );
     }
 }

@@ -155,10 +155,7 @@ impl Said {
 }
 
 /// Words that stand for what the sentence before names.
-const PRONOUNS: &[&str] = &[
-    "it", "they", "he", "she", "this", "these", "esta", "este", "esto", "estas", "estos", "ella", "ellas", "ellos",
-    "dicha", "dicho",
-];
+const PRONOUNS: &[&str] = &["it", "they", "he", "she", "ella", "ellas", "ello", "ellos"];
 
 fn begins_with_pronoun(sentence: &str) -> bool {
     folded_words(sentence).next().is_some_and(|first| PRONOUNS.contains(&first.as_str()))
@@ -181,17 +178,39 @@ fn preface_of(pieces: &[Piece], table: usize) -> Option<(usize, Said)> {
         whole.add(&said);
         preface = Some((piece.span.range.start, whole));
     }
+    if let Some((_, said)) = &mut preface {
+        // «Above 500 euros a trip needs approval» is no figure of a row.
+        said.facts.keep_dates_only();
+    }
     preface
 }
 
-/// By how much the figures of a table are to be multiplied: «in thousands of euros».
-fn scale_of(preface: &Said) -> Option<f64> {
-    let says = |words: &[&str]| words.iter().any(|word| preface.words.contains(*word));
-    match () {
-        () if says(&["thousands", "miles"]) => Some(1e3),
-        () if says(&["millions", "millones"]) => Some(1e6),
-        () => None,
+/// The clauses of a sentence that denies something, as far as the denial leaves them alone: those before it, and those that
+/// stand against it. «It is not allowed to smoke and eat here» denies both.
+fn clauses_apart(sentence: &str, language: Option<Language>) -> Vec<Said> {
+    let mut clauses = Vec::new();
+    let mut is_denied = false;
+    for (joint, text) in joined_clauses(sentence, language) {
+        let said = Said::read(&text, language);
+        is_denied = (is_denied && !AGAINST.contains(&joint.as_str())) || said.facts.negations > 0;
+        if !is_denied {
+            clauses.push(said);
+        }
     }
+    clauses
+}
+
+/// Joints before what stands against the clause before it.
+const AGAINST: &[&str] = &["but", "while", "whereas", "pero", "mientras", "sino"];
+
+/// By how much the figures of a table are to be multiplied: «in thousands of euros».
+fn scale_of(preface: &str) -> Option<f64> {
+    let words: Vec<String> = folded_words(preface).collect();
+    words.windows(2).find_map(|pair| match [pair[0].as_str(), pair[1].as_str()] {
+        ["in", "thousands"] | ["en", "miles"] => Some(1e3),
+        ["in", "millions"] | ["en", "millones"] => Some(1e6),
+        _ => None,
+    })
 }
 
 /// Words that begin another clause.
@@ -200,23 +219,28 @@ const JOINTS: &[&str] = &["and", "but", "while", "whereas", "which", "y", "e", "
 /// The clauses of a sentence, cut before conjunctions, before a relative clause that a comma sets apart, and behind
 /// semicolons. A comma alone is no cut: «In Sevilla, …» says where all that follows holds.
 pub fn clause_texts(sentence: &str, language: Option<Language>) -> Vec<String> {
+    joined_clauses(sentence, language).into_iter().map(|(_, text)| text).collect()
+}
+
+/// The clauses, each with the word that joins it to the one before.
+fn joined_clauses(sentence: &str, language: Option<Language>) -> Vec<(String, String)> {
     let words: Vec<&str> = sentence.split_whitespace().collect();
-    let mut texts: Vec<String> = vec![String::new()];
+    let mut texts: Vec<(String, String)> = vec![Default::default()];
     for (at, word) in words.iter().enumerate() {
         let number_follows =
             words.get(at + 1).is_some_and(|next| number_words::parse(&[fold(next).as_str()], language).is_some());
         let folded = fold(word);
         let relative = folded == "que" && at > 0 && words[at - 1].ends_with(',');
         if (JOINTS.contains(&folded.as_str()) && !number_follows) || relative {
-            texts.push(String::new());
+            texts.push((folded, String::new()));
             continue;
         }
-        if let Some(text) = texts.last_mut() {
+        if let Some((_, text)) = texts.last_mut() {
             text.push(' ');
             text.push_str(word);
         }
         if word.ends_with(';') {
-            texts.push(String::new());
+            texts.push(Default::default());
         }
     }
     texts
@@ -263,7 +287,8 @@ impl<'a> Passage<'a> {
         for span in spans(&chunk.text) {
             let said = Said::read(&chunk.text[span.range.clone()], language);
             let preface = span.row.as_ref().and_then(|row| preface_of(&pieces, row.table));
-            let scale = preface.as_ref().and_then(|(_, said)| scale_of(said));
+            let above = preface.as_ref().map_or("", |(start, _)| &chunk.text[*start..span.range.start]);
+            let scale = scale_of(above);
             let mut row_cells = Vec::new();
             if let Some(row) = &span.row {
                 let mut header = row.header.as_ref().map(read_cells).unwrap_or_default().into_iter();
@@ -273,10 +298,7 @@ impl<'a> Passage<'a> {
                 }));
             }
             let clauses = if said.facts.negations > 0 && span.row.is_none() {
-                clause_texts(&chunk.text[span.range.clone()], language)
-                    .iter()
-                    .map(|clause| Said::read(clause, language))
-                    .collect()
+                clauses_apart(&chunk.text[span.range.clone()], language)
             } else {
                 Vec::new()
             };
@@ -292,9 +314,10 @@ impl<'a> Passage<'a> {
         let piece = &self.pieces[at];
         if piece.cells.is_empty() {
             let mut said = piece.said.clone();
-            // «It is taught by …» speaks of what the sentence before it names.
+            // «It is taught by …» speaks of what the sentence before it names. What that one denies is nothing to lend.
             if let Some(before) = at.checked_sub(1).map(|before| &self.pieces[before])
                 && before.span.row.is_none()
+                && before.said.facts.negations == 0
                 && begins_with_pronoun(&self.chunk.text[piece.span.range.clone()])
             {
                 said.terms.extend(&before.said.terms);

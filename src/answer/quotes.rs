@@ -16,13 +16,13 @@ const MAX_SENTENCES: usize = 2;
 /// Rows of tables of one answer, which may be a list.
 const MAX_ROWS: usize = 5;
 /// Words of all quotes together, where the best alone has fewer.
-const MAX_WORDS: usize = 58;
+const MAX_WORDS: usize = 60;
 /// Passages that quotes are taken from.
 const MAX_PASSAGES: usize = 5;
 /// Sentences weighed, so that one huge passage cannot take long.
 const MAX_WEIGHED: usize = 60;
 /// A quote weaker than this share of the best is not shown.
-const MIN_SHARE_OF_BEST: f32 = 0.75;
+const MIN_SHARE_OF_BEST: f32 = 0.68;
 /// The same of rows, which are all alike.
 const MIN_SHARE_OF_BEST_ROW: f32 = 0.9;
 /// Words of the shortest quote.
@@ -100,6 +100,7 @@ pub fn best<'a>(
     for found in retrieved.found.iter().take(MAX_PASSAGES) {
         candidates.extend(self::candidates(found, &retrieved.asked, weights));
     }
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_WEIGHED);
     if weights.meaning > 0.0 && !candidates.is_empty() {
         let texts: Vec<&str> = candidates.iter().map(|quote| quote.text.as_str()).collect();
@@ -123,8 +124,8 @@ fn chosen(sorted: Vec<Quote<'_>>) -> Vec<Quote<'_>> {
             None => (&mut sentences, MAX_SENTENCES, MIN_SHARE_OF_BEST),
             Some(_) => (&mut rows, MAX_ROWS, MIN_SHARE_OF_BEST_ROW),
         };
-        let has_room = chosen.is_empty() || words + quote.words <= MAX_WORDS;
-        if has_room && *count < most && quote.score >= share * greatest {
+        let has_room = words + quote.words <= MAX_WORDS;
+        if chosen.is_empty() || (has_room && *count < most && quote.score >= share * greatest) {
             *count += 1;
             words += quote.words;
             chosen.push(quote);

@@ -51,7 +51,8 @@ pub struct Answer {
     pub timings_ms: Timings,
     /// `generate` or `extract`: what the text is, after a fallback too.
     pub mode: AnswerMode,
-    /// Whether the model's text did not hold and exact quotes stand in its place.
+    /// Whether exact quotes stand in place of the model's text, because that did not hold or the model does not write the
+    /// language.
     pub fell_back: bool,
     /// Language of the question, where clear.
     #[schema(value_type = Option<String>, example = "es")]

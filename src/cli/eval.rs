@@ -202,8 +202,10 @@ fn half_of(session: &Session, dir: &Path, seed: u64) -> anyhow::Result<Half> {
 fn list(base: &Path, directory: &Path, paths: &mut Vec<String>) -> anyhow::Result<()> {
     let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
+        let entry = entry?;
+        let path = entry.path();
+        // Links are not followed: they may lead back.
+        if entry.file_type()?.is_dir() {
             list(base, &path, paths)?;
         } else if let Ok(relative) = path.strip_prefix(base) {
             paths.push(relative.to_string_lossy().into_owned());

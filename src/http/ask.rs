@@ -111,7 +111,7 @@ pub async fn ask(
     let grammar = grammar(request.response_format, mode)?;
     let (work, form) = Work::begin(&server, &identity, id).await?.form(grammar).await?;
     let earlier = match thread {
-        Some(Thread::Of(id)) => server.app().state().questions(id, EARLIER).await?,
+        Some(Thread::Of(id)) => server.app().state().questions(&identity.user, id, EARLIER).await?,
         _ => Vec::new(),
     };
     let ask = Ask { seed: request.seed, form, earlier, ..Ask::new(request.question, mode) };

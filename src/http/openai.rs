@@ -19,7 +19,7 @@ use super::ask::{self, Asked, Heard, StreamEvent, Work};
 use super::body::Body;
 use super::envelope::{RequestId, error_body};
 use super::format::ResponseFormat;
-use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation, Removed, Supported};
+use crate::answer::{self, Answer, AnswerEvent, AnswerMode, Ask, Citation, Nearest, Removed, Supported};
 use crate::auth::Identity;
 use crate::error::ApiError;
 use crate::state::now_ms;
@@ -186,6 +186,12 @@ pub struct Rests {
     citations: Vec<Citation>,
     /// Whether the documents you can read hold no answer.
     abstained: bool,
+    /// Where they hold none, the documents that come nearest.
+    nearest: Vec<Nearest>,
+    /// Parts of the question that no passage answers.
+    unanswered: Vec<String>,
+    /// What was looked for, where a follow-up was rewritten to stand alone.
+    asked: Option<String>,
     /// Of another form than `text`: the values that passages support, each with its citation.
     supported: Vec<Supported>,
     /// Sentences that were taken out. Of another form: values, and names of members that the schema does not have, that no
@@ -198,6 +204,9 @@ impl From<&Answer> for Rests {
         Self {
             citations: answer.citations.clone(),
             abstained: answer.abstained,
+            nearest: answer.nearest.clone(),
+            unanswered: answer.unanswered.clone(),
+            asked: answer.asked.clone(),
             supported: answer.supported.clone(),
             unsupported: answer.unsupported.clone(),
         }

@@ -58,7 +58,15 @@ const PREPOSITIONS: &[&str] =
 const HOW: &[&str] =
     &["big", "early", "far", "fast", "high", "large", "late", "long", "many", "much", "often", "old", "tall"];
 /// How many words behind «what» name what is asked for.
-const NOUN_REACH: usize = 4;
+const NOUN_REACH: usize = 2;
+/// Words between «what» and what it names, folded.
+const BETWEEN: &[&str] =
+    &["a", "are", "el", "era", "es", "fue", "is", "la", "las", "los", "of", "son", "the", "un", "una", "was", "were"];
+/// Words with which a question begins that wants yes or no.
+const YES_OR_NO: &[&str] = &[
+    "am", "are", "can", "could", "did", "do", "does", "has", "have", "is", "may", "must", "should", "was", "were",
+    "will",
+];
 const TIMES: &[&str] = &[
     "ano", "century", "date", "day", "decada", "decade", "dia", "epoca", "fecha", "hora", "mes", "month", "period",
     "siglo", "time", "year",
@@ -94,7 +102,6 @@ const NUMBERS: &[&str] = &[
     "tasa",
     "temperatura",
     "temperature",
-    "tipo",
 ];
 const NAMES: &[&str] = &[
     "actor",
@@ -102,11 +109,7 @@ const NAMES: &[&str] = &[
     "autor",
     "city",
     "ciudad",
-    "company",
-    "compania",
     "country",
-    "empresa",
-    "estado",
     "lugar",
     "name",
     "nombre",
@@ -117,7 +120,6 @@ const NAMES: &[&str] = &[
     "region",
     "rio",
     "river",
-    "state",
     "town",
     "university",
 ];
@@ -167,10 +169,10 @@ const TIME_WORDS: &[&str] = &[
 ];
 /// Numbers in words, folded.
 const NUMBER_WORDS: &[&str] = &[
-    "cien", "ciento", "cinco", "cuatro", "diez", "doce", "dos", "double", "eight", "eleven", "fifty", "five", "four",
-    "half", "hundred", "media", "mil", "million", "millones", "mitad", "nine", "nueve", "ocho", "once", "one",
-    "quarter", "quince", "seis", "seven", "siete", "six", "ten", "tercio", "third", "thirty", "thousand", "three",
-    "treinta", "tres", "twelve", "twenty", "twice", "two", "una", "uno", "veinte",
+    "cien", "ciento", "cinco", "cuatro", "diez", "doce", "dos", "eight", "eleven", "fifty", "five", "four", "half",
+    "hundred", "mil", "million", "millones", "mitad", "nine", "nueve", "ocho", "quarter", "quince", "seis", "seven",
+    "siete", "six", "ten", "tercio", "third", "thirty", "thousand", "three", "treinta", "tres", "twelve", "twenty",
+    "twice", "two", "veinte",
 ];
 
 impl Asked {
@@ -258,19 +260,22 @@ pub fn may_precede_interrogative(word: &str) -> bool {
 
 /// What the first interrogative of a question asks for.
 fn wanted(words: &[&str]) -> Option<Wanted> {
+    if words.first().is_some_and(|first| YES_OR_NO.contains(first)) {
+        return None;
+    }
     let at = words.iter().enumerate().position(|(at, word)| {
         let begins = at == 0 || (at == 1 && PREPOSITIONS.contains(&words[0]));
         is_interrogative(word, begins)
     })?;
-    let behind: Vec<String> = words[at + 1..].iter().take(NOUN_REACH).map(|word| bm25::fold(word)).collect();
+    let behind = words[at + 1..].iter().map(|word| bm25::fold(word));
     match bm25::fold(words[at]).as_str() {
         "when" | "cuando" => Some(Wanted::Time),
         "who" | "whom" | "whose" | "quien" | "quienes" | "where" | "donde" | "adonde" => Some(Wanted::Name),
         "cuanto" | "cuanta" | "cuantos" | "cuantas" => Some(Wanted::Number),
-        "how" => behind.first().filter(|next| HOW.contains(&next.as_str())).map(|_| Wanted::Number),
-        "what" | "which" | "que" | "cual" | "cuales" => behind.iter().find_map(|noun| {
-            let singular = noun.strip_suffix('s').unwrap_or(noun);
-            let is_of = |nouns: &[&str]| nouns.contains(&noun.as_str()) || nouns.contains(&singular);
+        "how" => behind.take(1).find(|next| HOW.contains(&next.as_str())).map(|_| Wanted::Number),
+        "what" | "which" | "que" | "cual" | "cuales" => nouns(behind).find_map(|noun| {
+            let forms = [Some(noun.as_str()), noun.strip_suffix('s'), noun.strip_suffix("es")];
+            let is_of = |nouns: &[&str]| forms.iter().flatten().any(|form| nouns.contains(form));
             match () {
                 () if is_of(TIMES) => Some(Wanted::Time),
                 () if is_of(NUMBERS) => Some(Wanted::Number),
@@ -280,6 +285,11 @@ fn wanted(words: &[&str]) -> Option<Wanted> {
         }),
         _ => None,
     }
+}
+
+/// The words behind «what» that may name what is asked for.
+fn nouns(behind: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    behind.skip_while(|word| BETWEEN.contains(&word.as_str())).take(NOUN_REACH)
 }
 
 #[cfg(test)]
@@ -299,6 +309,10 @@ mod tests {
             ("¿Cuál es el importe máximo?", Some(Wanted::Number)),
             ("Who approves a flight when the manager is away?", Some(Wanted::Name)),
             ("¿Dónde está la planta?", Some(Wanted::Name)),
+            ("¿En qué meses abre la piscina?", Some(Wanted::Time)),
+            ("Do I get paid when I am sick?", None),
+            ("¿Qué tipo de contrato tengo?", None),
+            ("What is the company policy on gifts?", None),
             ("How do I reset my password?", None),
             ("¿Qué hago si se rompe el portátil?", None),
             ("El plazo que rige cuando vence", None),

@@ -208,14 +208,17 @@ impl State {
         Ok(count)
     }
 
-    /// The last questions of a conversation, in their order.
-    pub async fn questions(&self, conversation: Uuid, most: usize) -> Result<Vec<String>, StateError> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT question FROM messages WHERE conversation_id = $1 ORDER BY position DESC LIMIT $2")
-                .bind(conversation.to_string())
-                .bind(i64::try_from(most).unwrap_or(i64::MAX))
-                .fetch_all(&self.pool)
-                .await?;
+    /// The last questions of a person's conversation, in their order.
+    pub async fn questions(&self, user: &str, conversation: Uuid, most: usize) -> Result<Vec<String>, StateError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT m.question FROM messages m JOIN conversations c ON c.id = m.conversation_id
+             WHERE c.id = $1 AND c.user_name = $2 ORDER BY m.position DESC LIMIT $3",
+        )
+        .bind(conversation.to_string())
+        .bind(user)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
         Ok(rows.into_iter().rev().map(|(question,)| question).collect())
     }
 

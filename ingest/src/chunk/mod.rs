@@ -23,8 +23,7 @@ const CHARACTERS_PER_TOKEN: f32 = 4.5;
 
 /// How long a text of so many tokens is taken to be: at most as long as its characters make it. A model that does not know a
 /// language cuts its words into twice as many pieces, which says nothing about how much a passage says; half a paragraph would
-/// be all that fits. The vectors of what then is beyond its window are made in several, see
-/// [`crate::sync::embedding_windows`].
+/// be all that fits. What then is beyond its window is embedded in stretches.
 pub fn size(text: &str, tokens: usize) -> usize {
     tokens.min((text.chars().count() as f32 / CHARACTERS_PER_TOKEN).ceil() as usize)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::windows::{mean, windows};
 use super::{BoxError, ChunkSink, Embed, Known, KnownState, Settled, Status, SyncError, embedding_text};
 use crate::document::{Chunk, ContentHash, Document};
 
@@ -98,14 +99,16 @@ pub(super) fn vectors(
         of_documents.push(own);
     }
     for (batch, places) in texts.chunks(model.batch.max(1)).zip(places.chunks(model.batch.max(1))) {
-        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        let made = model.embed.embed(&batch).map_err(SyncError::Embed)?;
-        if made.len() != batch.len() {
-            let reason = format!("the embedder made {} vectors of {} texts", made.len(), batch.len());
+        let windows: Vec<Vec<String>> = batch.iter().map(|text| windows(text, model.embed)).collect();
+        let all: Vec<&str> = windows.iter().flatten().map(String::as_str).collect();
+        let made = model.embed.embed(&all).map_err(SyncError::Embed)?;
+        if made.len() != all.len() {
+            let reason = format!("the embedder made {} vectors of {} texts", made.len(), all.len());
             return Err(SyncError::Embed(reason.into()));
         }
-        for (vector, &(document, chunk)) in made.into_iter().zip(places) {
-            of_documents[document][chunk] = vector;
+        let mut made = made.into_iter();
+        for (windows, &(document, chunk)) in windows.iter().zip(places) {
+            of_documents[document][chunk] = mean(made.by_ref().take(windows.len()));
         }
         if !go_on(batch.len() as u64) {
             return Ok(None);

@@ -23,6 +23,7 @@ mod pass;
 mod prepare;
 mod queue;
 mod report;
+mod windows;
 
 pub use pass::run;
 pub use report::{Listed, Status, SyncReport};
@@ -250,30 +251,6 @@ pub fn embedding_text(title: &str, chunk: &Chunk) -> String {
     text
 }
 
-/// The texts whose vectors' mean is that of a text of [`embedding_text`]: itself where the model sees all of it, else stretches
-/// of the chunk of about the same length that it does see, each below the same title and section path.
-pub fn embedding_windows(text: &str, max_tokens: usize, count_tokens: &dyn Fn(&str) -> usize) -> Vec<String> {
-    let tokens = count_tokens(text);
-    let (prefix, body) = text.split_at(text.find('\n').map_or(0, |end| end + 1));
-    let room = max_tokens.saturating_sub(count_tokens(prefix)).max(1);
-    if tokens <= max_tokens || body.is_empty() {
-        return vec![text.to_owned()];
-    }
-    let count = count_tokens(body).div_ceil(room);
-    let mut windows = Vec::with_capacity(count);
-    let mut start = 0;
-    for i in 1..=count {
-        let aim = body.floor_char_boundary(body.len() * i / count).max(start);
-        // To the end of the word.
-        let end = if i == count { body.len() } else { body[aim..].find(' ').map_or(body.len(), |blank| aim + blank) };
-        if !body[start..end].trim().is_empty() {
-            windows.push(format!("{prefix}{}", body[start..end].trim()));
-        }
-        start = end;
-    }
-    windows
-}
-
 /// What stands before the chunk's own text in [`embedding_text`].
 pub fn embedding_prefix(title: &str, section: &[String]) -> String {
     let mut prefix = title.to_owned();
@@ -288,19 +265,6 @@ pub fn embedding_prefix(title: &str, section: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_beyond_the_window_is_embedded_in_stretches_below_its_title() {
-        let words = |text: &str| text.split_whitespace().count();
-        let body: Vec<String> = (0..25).map(|i| format!("w{i}")).collect();
-        let text = format!("A title\n{}", body.join(" "));
-        let windows = embedding_windows(&text, 12, &words);
-        assert_eq!(windows.len(), 3);
-        assert!(windows.iter().all(|window| window.starts_with("A title\n") && words(window) <= 12), "{windows:?}");
-        let all: Vec<&str> = windows.iter().flat_map(|window| window[8..].split(' ')).collect();
-        assert_eq!(all, body);
-        assert_eq!(embedding_windows(&text, 27, &words), [text]);
-    }
 
     #[test]
     fn a_reader_over_its_limits_is_tried_again_and_the_setting_is_named() {
