@@ -156,7 +156,10 @@ impl Retriever<'_> {
                 rerank(reranker, question, best, self.settings.rerank_candidates)?
             }
         };
-        put_first(&mut found, &quoted(question));
+        // «otros» in quotation marks stands everywhere.
+        let mut phrases = quoted(question);
+        phrases.retain(|phrase| !bm25::words(phrase, asked.language).is_empty());
+        put_first(&mut found, &phrases);
         found.truncate(limit);
         for found in found.iter_mut().filter(|found| found.coverage == 0.0) {
             found.coverage = asked.share(&with_headings(&found.chunk));

@@ -103,7 +103,12 @@ impl<'a> Draft<'a> {
 
     pub fn quote(&mut self, question: &str, retrieved: &Retrieved, embedder: &dyn Embedder) -> Result<(), AnswerError> {
         self.answer.mode = AnswerMode::Extract;
-        let quotes = quotes::best(embedder, question, retrieved)?;
+        let mut quotes = quotes::best(embedder, question, retrieved)?;
+        // What answers one part of a question and comes up for the next as well does not answer that.
+        quotes.retain(|quote| !self.is_cited(quote.chunk, &quote.span.range));
+        if quotes.is_empty() && !self.answer.citations.is_empty() {
+            self.say_unanswered(question);
+        }
         if self.answer.fell_back && self.answer.citations.is_empty() && !quotes.is_empty() {
             self.say(lead_in(self.answer.language));
         }

@@ -8,7 +8,7 @@
 use intramuros_ingest::document::Language;
 use intramuros_ingest::language;
 
-use crate::retrieve::asked::is_interrogative;
+use crate::retrieve::asked::{is_interrogative, stands_for_something};
 use crate::store::bm25;
 
 /// Words that matter which a question needs to stand alone.
@@ -46,6 +46,7 @@ fn hangs(question: &str) -> bool {
     begins
         || PHRASES.iter().any(|phrase| text.starts_with(phrase))
         || (matter <= MOST_BESIDE_A_PRONOUN && words.iter().any(|word| PRONOUNS.contains(&word.as_str())))
+        || words.windows(2).any(|pair| stands_for_something(&pair[1], &pair[0]))
         || (matter < WORDS_ALONE && words.iter().any(|word| is_interrogative(word, true)))
         || matter == 0
 }
@@ -98,7 +99,13 @@ mod tests {
             after(&[leave], "And in Harrowmouth?"),
             "And in Harrowmouth? How many days of annual leave are there in"
         );
-        for question in ["¿Por qué?", "Until when?", "¿Quién lo aprueba?", "¿Cuál es su límite?"] {
+        for question in [
+            "¿Por qué?",
+            "Until when?",
+            "¿Quién lo aprueba?",
+            "¿Quién las aprueba en la empresa?",
+            "¿Cuál es su límite?",
+        ] {
             assert_eq!(after(&[leave], question), format!("{question} {leave}"));
         }
         let carried = "And can I carry it over?";

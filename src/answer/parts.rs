@@ -4,7 +4,7 @@
 use intramuros_ingest::document::Language;
 use intramuros_ingest::{language, sentence};
 
-use crate::retrieve::asked::{is_interrogative, may_precede_interrogative};
+use crate::retrieve::asked::{is_interrogative, may_precede_interrogative, stands_for_something};
 use crate::store::bm25;
 
 /// Questions that one may be made of; more are left together with the last.
@@ -109,7 +109,9 @@ fn asks_by_itself(word: &str) -> bool {
 }
 
 fn stands_alone(text: &str, language: Option<Language>) -> bool {
-    let has_pronoun = words(text).any(|word| PRONOUNS.contains(&bm25::fold(&word).as_str()));
+    let words: Vec<String> = words(text).map(|word| bm25::fold(&word)).collect();
+    let has_pronoun = words.iter().any(|word| PRONOUNS.contains(&word.as_str()))
+        || words.windows(2).any(|pair| stands_for_something(&pair[1], &pair[0]));
     bm25::words(text, language).len() >= WORDS_ALONE && !has_pronoun
 }
 
@@ -184,6 +186,10 @@ mod tests {
         assert_eq!(
             searched("¿Cuánto dura el contrato y quién aprueba las vacaciones?"),
             "quién aprueba las vacaciones?"
+        );
+        assert_eq!(
+            searched("¿Cuántos días de vacaciones tengo y quién las aprueba?"),
+            "¿Cuántos días de vacaciones tengo quién las aprueba?"
         );
     }
 }

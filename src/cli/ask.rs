@@ -101,7 +101,8 @@ pub fn print_rest(answer: &Answer) {
             outln!("\nno passage supports `{}` at `{}`{kept}", printable(&value.sentence), printable(path));
         }
     } else if !answer.unsupported.is_empty() {
-        outln!("\n{} taken out because no passage supports it.", count(answer.unsupported.len(), "sentence"));
+        let them = if answer.unsupported.len() == 1 { "it" } else { "them" };
+        outln!("\n{} taken out because no passage supports {them}.", count(answer.unsupported.len(), "sentence"));
     }
     if !answer.left_out.is_empty() {
         outln!(

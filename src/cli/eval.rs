@@ -71,6 +71,11 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
         }
     };
     // Opened first, so that a long run does not end in a path that cannot be written.
+    if args.out.is_some() && args.out == args.html {
+        bail!("`--out` and `--html` name the same file");
+    }
+    let mut writable = [args.html.as_deref(), args.out.as_deref()].into_iter().flatten();
+    writable.try_for_each(|path| opened(path).map(|_| ()))?;
     let mut out = args.out.as_deref().map(created).transpose()?;
     let html = args.html.as_deref().map(created).transpose()?;
     let mut records = Vec::with_capacity(questions.len());
@@ -100,6 +105,12 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
     }
     output::table(&["figure", "value"], &rows);
     Ok(())
+}
+
+/// Opens a file to write to and leaves what is in it.
+fn opened(path: &Path) -> anyhow::Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn created(path: &Path) -> anyhow::Result<File> {

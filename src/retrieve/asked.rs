@@ -253,6 +253,12 @@ pub fn is_interrogative(word: &str, begins: bool) -> bool {
     INTERROGATIVES.contains(&word) || (begins && BARE.contains(&word))
 }
 
+/// Whether a Spanish article stands for something said before: right behind «quién», «cómo», «cuándo» (*¿quién las aprueba?*).
+pub fn stands_for_something(word: &str, before: &str) -> bool {
+    matches!(word, "la" | "las" | "lo" | "los")
+        && matches!(bm25::fold(before).as_str(), "quien" | "quienes" | "como" | "cuando" | "donde")
+}
+
 /// Whether a lower-case word may stand before one that asks: «until when», «hasta cuándo».
 pub fn may_precede_interrogative(word: &str) -> bool {
     PREPOSITIONS.contains(&word)

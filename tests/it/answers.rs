@@ -84,6 +84,10 @@ fn a_question_of_two_parts_is_answered_part_by_part() {
     assert!(text.contains("90 days") && text.contains("Not in the documents: how tall is the volcano"), "{text}");
     assert_eq!(answer["unanswered"][0], "how tall is the volcano Popocatepetl?");
     assert_eq!(answer["abstained"], false);
+    let answer = scratch.ask("How long is the notice period of the lease, and how does it end?", None, "extract");
+    let quotes: Vec<&Value> = answer["citations"].as_array().unwrap().iter().collect();
+    assert!(quotes.iter().all(|quote| quotes.iter().filter(|other| other == &quote).count() == 1), "{answer}");
+    assert_eq!(answer["answer"].as_str().unwrap().matches("90 days").count(), 1, "{answer}");
 }
 
 #[test]

@@ -33,6 +33,11 @@ fn a_run_is_told_in_figures_in_lines_and_on_a_page_and_two_runs_are_alike() {
     let printed = scratch.run(["eval", "--compare", text(&lines[0]), text(&lines[1])]).assert_ok().stdout;
     assert!(printed.contains("hit@5") && printed.contains("+0.000 to +0.000"), "{printed}");
 
+    let kept = std::fs::read(&lines[0]).unwrap();
+    let args = ["eval", text(&folder), "--limit", "1", "--out", text(&lines[0]), "--html", "/nowhere/page.html"];
+    scratch.run(args).assert_fails_with(&["/nowhere/page.html"]);
+    assert!(std::fs::read(&lines[0]).unwrap() == kept, "what was there is lost though nothing was measured");
+
     std::fs::write(&lines[1], "{}\n").unwrap();
     let args = ["eval", "--compare", text(&lines[0]), text(&lines[1])];
     scratch.run(args).assert_fails_with(&["b.jsonl, line 1", "eval --out"]);
