@@ -102,30 +102,12 @@ pub enum RetrieveError {
 }
 
 impl Retrieved {
-    /// What was found for the parts of one question, taken in turn, each passage once. The language is that of the first.
-    pub fn merged<'r>(parts: impl Iterator<Item = &'r Self> + Clone) -> Self {
-        let mut parts_left = parts.clone();
-        let first = parts_left.next().cloned();
-        let mut merged = first.unwrap_or_else(|| Self {
-            found: Vec::new(),
-            asked: Asked::read(""),
-            is_covered: true,
-            unknown: 1.0,
-            information: 0.0,
-            is_reranked: false,
-            embed_ms: 0.0,
-            took_ms: 0.0,
-        });
-        for part in parts_left {
-            merged.embed_ms += part.embed_ms;
-            merged.took_ms += part.took_ms;
-        }
-        let longest = parts.clone().map(|part| part.found.len()).max().unwrap_or(0);
-        let in_turn = (0..longest).flat_map(|at| parts.clone().filter_map(move |part| part.found.get(at)));
+    /// What was found for the parts of one question, taken in turn, each passage once.
+    pub fn in_turn(parts: &[&Self]) -> Vec<Found> {
+        let longest = parts.iter().map(|part| part.found.len()).max().unwrap_or(0);
+        let found = (0..longest).flat_map(|at| parts.iter().filter_map(move |part| part.found.get(at)));
         let mut places = HashSet::new();
-        merged.found =
-            in_turn.filter(|found| places.insert((found.chunk.document_id, found.chunk.position))).cloned().collect();
-        merged
+        found.filter(|found| places.insert((found.chunk.document_id, found.chunk.position))).cloned().collect()
     }
 }
 
@@ -144,7 +126,7 @@ impl Retriever<'_> {
         let chunks = self.store.size()?;
         let best = branches.sparse.first().map_or(0.0, |best| best.score);
         let information = (best / (weight.max(1.0) * (1.0 + chunks as f32).ln().max(1.0))).min(1.0);
-        let is_covered = self.covers(asked.language);
+        let is_covered = covers(self.languages, asked.language);
         let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
         let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
@@ -161,6 +143,7 @@ impl Retriever<'_> {
         phrases.retain(|phrase| !bm25::words(phrase, asked.language).is_empty());
         put_first(&mut found, &phrases);
         found.truncate(limit);
+        // Those that were too far down to be read.
         for found in found.iter_mut().filter(|found| found.coverage == 0.0) {
             found.coverage = asked.share(&with_headings(&found.chunk));
         }
@@ -176,12 +159,12 @@ impl Retriever<'_> {
             took_ms: milliseconds(started),
         })
     }
+}
 
-    /// Whether the embedder covers a language; it does where either is not known.
-    fn covers(&self, language: Option<Language>) -> bool {
-        let is_of = |language: Language| self.languages.iter().any(|code| code == language.code());
-        self.languages.is_empty() || language.is_none_or(is_of)
-    }
+/// Whether a model of some languages (ISO 639-1 codes) knows this one; it does where either is not known.
+pub fn covers(languages: &[String], language: Option<Language>) -> bool {
+    let is_of = |language: Language| languages.iter().any(|code| code == language.code());
+    languages.is_empty() || language.is_none_or(is_of)
 }
 
 /// Milliseconds since an instant.

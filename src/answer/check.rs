@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use intramuros_ingest::document::Language;
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,9 @@ const WORDS_TO_ONE_LENT: usize = 5;
 /// Words and numbers that make a clause; less hangs on another one.
 const MIN_CLAUSE: usize = 3;
 /// Words with which a sentence says itself that one takes the place of another.
-const EXCHANGE: &str =
-    "instead replace replaced replacement succeed lugar reemplazar sustituir sustituido sustituye sucede";
+static EXCHANGE: LazyLock<HashSet<u32>> = LazyLock::new(|| {
+    terms("instead replace replaced replacement succeed lugar reemplazar sustituir sustituido sustituye sucede", None)
+});
 /// Sentences that the clauses of one may rest on.
 const MAX_WINDOW: usize = 3;
 /// Words of a clause that states something.
@@ -289,12 +291,11 @@ fn held(part: &Part, support: &Said, passage: &Passage<'_>, at: usize) -> Result
 /// Whether both deny something or neither does, the claim not more often, and no word that both hold is denied by one only.
 fn denies_the_same(claim: &Said, support: &Said) -> bool {
     let (own, other) = (claim.facts.negations, support.facts.negations);
-    let exchange = terms(EXCHANGE, None);
     let agrees = |denying: &Said, with: &Said| {
         denying.denied.iter().all(|term| !with.terms.contains(term) || with.denied.contains(term))
     };
     // «Ana replaces Eva» and «Eva was replaced by Ana» say the same.
-    let exchanges = claim.terms.iter().any(|term| exchange.contains(term));
+    let exchanges = claim.terms.iter().any(|term| EXCHANGE.contains(term));
     (own > 0) == (other > 0) && own <= other && agrees(claim, support) && (exchanges || agrees(support, claim))
 }
 
@@ -351,6 +352,8 @@ fn quoted(sentence: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use intramuros_ingest::access::Acl;
     use intramuros_ingest::document::{ContentHash, DocumentId};
 
@@ -408,7 +411,7 @@ mod tests {
 
     #[test]
     fn labelled_pairs_are_told_apart() {
-        let mut right: std::collections::BTreeMap<String, (usize, usize)> = Default::default();
+        let mut right: HashMap<String, (usize, usize)> = HashMap::new();
         let mut missed = Vec::new();
         for line in include_str!("pairs.jsonl").lines() {
             let Pair { lang, passage, sentence, label } = serde_json::from_str(line).unwrap();

@@ -24,7 +24,7 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(
-        retrieved: &Retrieved,
+        language: Option<Language>,
         embedder: &dyn Embedder,
         page_at: &'a PageAt<'a>,
         listener: &'a mut dyn FnMut(AnswerEvent<'_>) -> bool,
@@ -47,7 +47,7 @@ impl<'a> Draft<'a> {
             timings_ms: Timings::default(),
             mode: AnswerMode::Extract,
             fell_back: false,
-            language: retrieved.asked.language,
+            language,
             provenance: Provenance { embedder: embedder.identity().to_owned(), ..Provenance::default() },
         };
         Self { answer, page_at, listener, listening: true, claims: Vec::new(), repeated: false }

@@ -12,15 +12,15 @@ use crate::retrieve::asked::{is_interrogative, stands_for_something};
 use crate::store::bm25;
 
 /// Words that matter which a question needs to stand alone.
-const WORDS_ALONE: usize = 2;
+pub const WORDS_ALONE: usize = 2;
 /// How follow-ups begin, folded.
 const BEGINNINGS: &[&str] = &["and", "but", "also", "then", "y", "pero", "tambien", "entonces"];
 /// The same in several words.
 const PHRASES: &[&str] = &["what about", "how about", "que hay de", "que pasa con"];
 /// Words that stand for something said before, folded; none that joins clauses or is an article too.
 const PRONOUNS: &[&str] = &[
-    "ella", "ellas", "ello", "ellos", "eso", "he", "her", "him", "his", "it", "its", "le", "les", "lo", "she", "su",
-    "sus", "their", "them", "they",
+    "ella", "ellas", "ello", "ellos", "eso", "he", "her", "him", "his", "it", "its", "le", "les", "she", "su", "sus",
+    "their", "them", "they",
 ];
 /// A question with more words that matter stands alone for all its pronouns: «How long does it take to get a badge?»
 const MOST_BESIDE_A_PRONOUN: usize = 2;
@@ -45,10 +45,15 @@ fn hangs(question: &str) -> bool {
     let matter = bm25::words(question, language::detect(question).or(Some(spoken(&words)))).len();
     begins
         || PHRASES.iter().any(|phrase| text.starts_with(phrase))
-        || (matter <= MOST_BESIDE_A_PRONOUN && words.iter().any(|word| PRONOUNS.contains(&word.as_str())))
-        || words.windows(2).any(|pair| stands_for_something(&pair[1], &pair[0]))
+        || (matter <= MOST_BESIDE_A_PRONOUN && refers_back(&words))
         || (matter < WORDS_ALONE && words.iter().any(|word| is_interrogative(word, true)))
         || matter == 0
+}
+
+/// Whether folded words hold one that stands for something said before.
+pub fn refers_back(words: &[String]) -> bool {
+    words.iter().any(|word| PRONOUNS.contains(&word.as_str()))
+        || words.windows(2).any(|pair| stands_for_something(&pair[1], &pair[0]))
 }
 
 /// The language of a question too short to tell by its words: that of its interrogative.
@@ -93,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_out_its_matter_is_put_behind_the_question_that_says_it() {
+    fn what_leaves_out_its_matter_is_put_before_the_question_that_says_it() {
         let leave = "How many days of annual leave are there in Spain?";
         assert_eq!(
             after(&[leave], "And in Harrowmouth?"),

@@ -45,7 +45,7 @@ use prompt::{Budget, Material, Prompt};
 pub use result::{Answer, Nearest, PassageHash, Provenance, Removed, Timings, Usage};
 
 pub use crate::config::{Answer as AnswerSettings, AnswerMode};
-use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, milliseconds};
+use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, covers, milliseconds};
 use crate::store::StoredChunk;
 
 /// Documents that are named where none answers.
@@ -187,26 +187,26 @@ impl Answerer<'_> {
         let sought = self.seek(caller, ask, !is_rewritten)?;
         let answered = |sought: &&Sought| sought.relevance >= self.settings.min_relevance;
         let any = sought.iter().any(|sought| answered(&sought));
-        let retrieved =
-            Retrieved::merged(sought.iter().filter(|sought| !any || answered(sought)).map(|sought| &sought.retrieved));
-        let mut draft = Draft::new(&retrieved, self.retriever.embedder, self.page_at, listener);
+        let parts = sought.iter().filter(|sought| !any || answered(sought)).map(|sought| &sought.retrieved);
+        let found = Retrieved::in_turn(&parts.collect::<Vec<_>>());
+        let language = sought.iter().find_map(|sought| sought.retrieved.asked.language);
+        let mut draft = Draft::new(language, self.retriever.embedder, self.page_at, listener);
         draft.answer.asked = Some(ask.question.clone()).filter(|_| is_rewritten);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
         draft.answer.relevance = sought.iter().map(|sought| sought.relevance).fold(0.0, f32::max);
         if draft.answer.relevance < self.settings.min_relevance {
             draft.abstain();
-            draft.answer.nearest = nearest(&retrieved.found);
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
-                (AnswerMode::Generate, Some(_)) if ask.form.is_none() && !self.writes(retrieved.asked.language) => {
+                (AnswerMode::Generate, Some(_)) if ask.form.is_none() && !covers(self.languages, language) => {
                     // What a model writes in a language that it does not know is taken out anyway.
                     draft.answer.fell_back = true;
                     self.quote(&sought, &mut draft)?;
                 }
                 (AnswerMode::Generate, Some(generator)) => {
-                    let prompt = self.prompt(generator, caller, ask, &retrieved)?;
+                    let prompt = self.prompt(generator, caller, ask, (&found, language))?;
                     if prompt.passages.is_empty() {
                         // Without a passage the model could only invent.
                         draft.answer.left_out = prompt.left_out;
@@ -233,7 +233,10 @@ impl Answerer<'_> {
             }
         }
         let mut answer = draft.answer;
-        answer.timings_ms.retrieve = retrieved.took_ms;
+        if answer.abstained {
+            answer.nearest = nearest(&found);
+        }
+        answer.timings_ms.retrieve = sought.iter().map(|sought| sought.retrieved.took_ms).sum();
         answer.timings_ms.total = milliseconds(started);
         Ok(answer)
     }
@@ -266,18 +269,12 @@ impl Answerer<'_> {
         Ok(())
     }
 
-    /// Whether the generator writes a language; it does where either is not known.
-    fn writes(&self, language: Option<Language>) -> bool {
-        let is_of = |language: Language| self.languages.iter().any(|code| code == language.code());
-        self.languages.is_empty() || language.is_none_or(is_of)
-    }
-
     fn prompt(
         &self,
         generator: &dyn Generator,
         caller: &Caller,
         ask: &Ask,
-        retrieved: &Retrieved,
+        (found, language): (&[Found], Option<Language>),
     ) -> Result<Prompt, AnswerError> {
         let seconds = self.settings.first_token_ms as f32 / 1000.0;
         let budget = Budget {
@@ -292,8 +289,8 @@ impl Answerer<'_> {
         let material = Material {
             question: &ask.question,
             form: ask.form.as_ref().map(|form| form.grammar()),
-            language: retrieved.asked.language,
-            found: &retrieved.found,
+            language,
+            found,
             chunk_at: &chunk_at,
             text_of: self.text_of,
         };

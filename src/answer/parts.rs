@@ -4,20 +4,16 @@
 use intramuros_ingest::document::Language;
 use intramuros_ingest::{language, sentence};
 
-use crate::retrieve::asked::{is_interrogative, may_precede_interrogative, stands_for_something};
+use super::follow_up::{WORDS_ALONE, refers_back};
+use crate::retrieve::asked::{is_interrogative, may_precede_interrogative};
 use crate::store::bm25;
 
-/// Questions that one may be made of; more are left together with the last.
+/// Questions that one may be made of; one of more is asked as a whole.
 const MOST: usize = 4;
-/// Words that matter which a part needs to be looked for by itself; one with less speaks of what the one before it does.
-const WORDS_ALONE: usize = 2;
 /// Words that join questions.
 const JOINTS: &[&str] = &["and", "y", "e", "o", "or", "u"];
 /// Words that ask or join a clause to the question behind it.
 const JOINING: &[&str] = &["como", "cuando", "donde", "que", "when", "where"];
-/// Words that stand for something said before, folded; none that is an article too.
-const PRONOUNS: &[&str] =
-    &["he", "her", "him", "his", "it", "its", "le", "les", "she", "su", "sus", "their", "them", "they", "those"];
 /// Words that ask and begin no clause: behind a comma only these begin another question.
 const ASKING: &[&str] = &["cual", "cuales", "cuanta", "cuantas", "cuanto", "cuantos", "how", "what", "why"];
 
@@ -96,7 +92,8 @@ fn cut(sentence: &str) -> Vec<String> {
     }
     // «When a flight is late, what may I claim?» asks one thing: the first word joins.
     let joins = JOINING.contains(&word(0).as_str());
-    let whole = !(joins && commas) && pieces.iter().all(|piece| piece.iter().any(|token| asks_by_itself(&bare(token))));
+    let whole =
+        !(joins && commas) && pieces.iter().all(|piece| piece.iter().any(|token| is_interrogative(&bare(token), true)));
     if !whole {
         // «Where in the handbook, and how often, …» hangs together.
         return vec![sentence.trim().to_owned()];
@@ -104,15 +101,9 @@ fn cut(sentence: &str) -> Vec<String> {
     pieces.into_iter().map(|piece| piece.join(" ").trim_matches([',', ';', ' ']).to_owned()).collect()
 }
 
-fn asks_by_itself(word: &str) -> bool {
-    is_interrogative(word, true)
-}
-
 fn stands_alone(text: &str, language: Option<Language>) -> bool {
     let words: Vec<String> = words(text).map(|word| bm25::fold(&word)).collect();
-    let has_pronoun = words.iter().any(|word| PRONOUNS.contains(&word.as_str()))
-        || words.windows(2).any(|pair| stands_for_something(&pair[1], &pair[0]));
-    bm25::words(text, language).len() >= WORDS_ALONE && !has_pronoun
+    bm25::words(text, language).len() >= WORDS_ALONE && !refers_back(&words)
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {

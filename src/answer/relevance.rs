@@ -1,9 +1,10 @@
 //! How likely it is that the passages answer the question.
 //!
 //! A logistic regression on what search knows of the best passages: how near the nearest is in meaning, how many of the
-//! question's words its closest sentence has, whether that sentence holds the kind of thing asked for, and how many of the
-//! question's words stand in no passage at all. The weights were fitted on questions of which half had their documents left out,
-//! and, counted less, on questions written so that the documents seem to answer them (SQuAD 2.0 in English and Spanish); `intramuros eval --html` shows how well the probabilities hold on documents of your own.
+//! question's words its closest sentence has, how many stand in no passage at all, and how much those that do stand there tell
+//! apart. The weights were fitted on questions of which half had their documents left out, and, counted less, on questions
+//! written so that the documents seem to answer them (SQuAD 2.0 in English and Spanish, with the starter embedder);
+//! `intramuros eval DIR --html FILE` shows how well the probabilities hold on documents of your own.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,6 @@ pub struct Evidence {
     pub cosine: f32,
     /// Share of the question's words in the sentence that has most of them.
     pub words: f32,
-    /// The same of sentences that hold the kind of thing asked for.
-    pub fitting: f32,
     /// Share of the question's words that stand in no passage that was read.
     pub unknown: f32,
     /// See [`Retrieved::information`].
@@ -34,16 +33,14 @@ struct Weights {
     bias: f32,
     cosine: f32,
     words: f32,
-    fitting: f32,
     unknown: f32,
     information: f32,
 }
 
 /// In a language that the embedder covers.
-const COVERED: Weights = Weights { bias: -3.7, cosine: 6.3, words: 2.0, fitting: 0.0, unknown: -1.8, information: 0.0 };
+const COVERED: Weights = Weights { bias: -3.7, cosine: 6.3, words: 2.0, unknown: -1.8, information: 0.0 };
 /// In another one: the words say more, and how much they tell apart.
-const UNCOVERED: Weights =
-    Weights { bias: -6.0, cosine: 3.9, words: 3.7, fitting: 0.0, unknown: -2.0, information: 5.7 };
+const UNCOVERED: Weights = Weights { bias: -6.0, cosine: 3.9, words: 3.7, unknown: -2.0, information: 5.7 };
 
 impl Evidence {
     /// Of what was found.
@@ -57,7 +54,6 @@ impl Evidence {
         for found in retrieved.found.iter().take(PASSAGES) {
             evidence.cosine = evidence.cosine.max(found.cosine.unwrap_or(0.0));
             evidence.words = evidence.words.max(found.closeness.words);
-            evidence.fitting = evidence.fitting.max(found.closeness.fitting);
         }
         evidence
     }
@@ -67,7 +63,6 @@ impl Evidence {
         weights.bias
             + weights.cosine * self.cosine
             + weights.words * self.words
-            + weights.fitting * self.fitting
             + weights.unknown * self.unknown
             + weights.information * self.information
     }

@@ -261,6 +261,9 @@ fn the_documents_that_come_nearest_are_named_only_to_who_may_read_them() {
     let (lea, rosa) = (scratch.key("lea", &[], "admin"), scratch.key("rosa", &[], "member"));
     let server = scratch.serve();
     let id = brought_in(&server, &lea, &garage(), "everyone");
+    let chess = "# Chess club\n\nThe chess championship of the club takes place in May.\n";
+    let reply = server.upload(&lea, "chess.md", chess.as_bytes(), "user:lea").expect(202);
+    server.finished(&job_of(&reply), &lea);
     let conversation = server.post("/api/v1/conversations", &rosa, &json!({})).expect(201).json();
     let conversation = conversation["conversation_id"].as_str().expect("its id");
     let body = json!({ "question": "Who won the chess world championship in Reykjavik?", "mode": "extract",
@@ -268,6 +271,7 @@ fn the_documents_that_come_nearest_are_named_only_to_who_may_read_them() {
     let answer = server.post("/api/v1/ask", &rosa, &body).expect(200).json();
     assert_eq!(answer["abstained"], true, "{answer}");
     assert!(answer["relevance"].as_f64().unwrap() < 0.3, "{answer}");
+    assert_eq!(answer["nearest"].as_array().map(Vec::len), Some(1), "the club's is not hers to read: {answer}");
     assert_eq!(answer["nearest"][0]["uri"], format!("/documents/{id}"), "{answer}");
     let path = format!("/api/v1/conversations/{conversation}");
     assert!(server.get(&path, &rosa).expect(200).body.contains(&id));
