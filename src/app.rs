@@ -284,10 +284,12 @@ impl App {
             let part = self.wait(self.state.document_part(caller, chunk.document_id, range)).ok().flatten();
             part.map(|part| part.text)
         };
+        let entry = generator.map(|_| generator_entry(&self.config, &self.catalog)).transpose()?;
         let answerer = Answerer {
             retriever: self.retriever()?,
             generator,
-            languages: if generator.is_some() { &generator_entry(&self.config, &self.catalog)?.languages } else { &[] },
+            languages: entry.map_or(&[], |entry| &entry.languages),
+            reads: entry.map(|entry| entry.reads).unwrap_or_default(),
             settings: &self.config.answer,
             page_at: &page_at,
             text_of: &text_of,

@@ -366,26 +366,8 @@ mod tests {
             "evidence": "Las vacaciones son 23 días", "answers": ["23 días"], "answerable": true,
         }))
         .unwrap();
-        let found = |uri: &str, text: &str| Found {
-            score: 1.0,
-            cosine: None,
-            coverage: 0.0,
-            closeness: Default::default(),
-            chunk: crate::store::StoredChunk {
-                document_id: intramuros_ingest::document::DocumentId::new("s", uri),
-                position: 0,
-                source: String::new(),
-                title: String::new(),
-                uri: uri.into(),
-                section: Vec::new(),
-                page: None,
-                start: 0,
-                end: 0,
-                language: None,
-                acl: Acl::nobody(),
-                embedding_hash: intramuros_ingest::document::ContentHash::of(b""),
-                text: text.into(),
-            },
+        let found = |uri: &str, text: &str| {
+            Found::new(1.0, None, crate::store::StoredChunk { uri: uri.into(), ..crate::store::StoredChunk::of_text(uri, text) })
         };
         let rank = |found: Vec<Found>| {
             let answer = answer("extract", "", &[]);

@@ -6,10 +6,12 @@
 //! their scale is the same for all questions; BM25 counts by the best of its list. A chunk that only one branch returned is
 //! at most as good in the other as the last that it did return, and is taken for that. How much each branch counts follows
 //! the question: words as far as the best hit has them at all, vectors half as much in a language that the embedder was not
-//! made for. The best of the fused list are read: those with a sentence that comes close to the question ([`asked`]) gain.
+//! made for. The best of the fused list are read sentence by sentence ([`reading`]): words that stand in one sentence answer,
+//! the same words all over a passage rarely do. A passage gains by its closest sentence, in words and, where the embedder
+//! knows the language, in meaning; and by the other passages of its document, since who asks about a lease wants the lease.
 //! What the question puts in quotation marks goes before all else.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use intramuros_ingest::access::Caller;
@@ -22,8 +24,11 @@ use crate::store::{Branches, Query, Scored, StoreError, StoredChunk, VectorStore
 pub use crate::config::Retrieve as RetrieveSettings;
 
 pub mod asked;
+pub mod reading;
+pub mod spans;
 
-use asked::{Asked, Closeness};
+use asked::Asked;
+use reading::{Closeness, Reading, Sentence};
 
 /// Share of common word shingles from which two passages count as the same.
 const DUPLICATE_SIMILARITY: f32 = 0.85;
@@ -36,7 +41,15 @@ const READ: usize = 30;
 /// What a sentence that has all words of the question adds to a fused score of 0..1, and what one adds that holds what is
 /// asked for as well.
 const CLOSE: f32 = 0.16;
-const FITTING: f32 = 0.1;
+const FITTING: f32 = 0.16;
+/// What the other passages of its document add to a passage: of the mean of so many of the best of them.
+const SIBLINGS: f32 = 0.35;
+const SIBLINGS_COUNTED: usize = 5;
+/// What a sentence adds whose cosine with the question is 1.
+const MEANING: f32 = 0.3;
+/// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
+const EMBEDDED: usize = 8;
+const EMBEDDED_SENTENCES: usize = 60;
 
 /// Hybrid search over one index.
 pub struct Retriever<'a> {
@@ -62,7 +75,9 @@ pub struct Found {
     pub cosine: Option<f32>,
     /// Share of the question's words that the chunk holds, in 0..1.
     pub coverage: f32,
-    /// How close its best sentence comes to the question; nothing where it was too far down to be read.
+    /// Its sentences held against the question; none where it was too far down to be read.
+    pub sentences: Vec<Sentence>,
+    /// How close the best of them comes.
     pub closeness: Closeness,
     /// The chunk.
     pub chunk: StoredChunk,
@@ -101,6 +116,13 @@ pub enum RetrieveError {
     Store(#[from] StoreError),
 }
 
+impl Found {
+    /// A chunk that is not read yet.
+    pub fn new(score: f32, cosine: Option<f32>, chunk: StoredChunk) -> Self {
+        Self { score, cosine, coverage: 0.0, sentences: Vec::new(), closeness: Closeness::default(), chunk }
+    }
+}
+
 impl Retrieved {
     /// What was found for the parts of one question, taken in turn, each passage once.
     pub fn in_turn(parts: &[&Self]) -> Vec<Found> {
@@ -121,7 +143,7 @@ impl Retriever<'_> {
         let sparse = bm25::query(question, asked.language);
         let weight: f32 = sparse.values.iter().sum();
         let candidates = self.settings.candidates.max(limit);
-        let query = Query { dense, sparse, documents: Vec::new(), limit: candidates };
+        let query = Query { dense: dense.clone(), sparse, documents: Vec::new(), limit: candidates };
         let branches = self.store.search(caller, &query)?;
         let chunks = self.store.size()?;
         let best = branches.sparse.first().map_or(0.0, |best| best.score);
@@ -132,12 +154,18 @@ impl Retriever<'_> {
         let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
         let unknown = read(&mut fused, &asked);
         let mut found = match self.reranker {
-            None => without_duplicates(fused, limit),
+            None => without_duplicates(fused, limit.max(EMBEDDED)),
             Some(reranker) => {
                 let best = without_duplicates(fused, limit.max(self.settings.rerank_candidates));
                 rerank(reranker, question, best, self.settings.rerank_candidates)?
             }
         };
+        if is_covered {
+            embed_sentences(self.embedder, &dense, &mut found)?;
+            if self.reranker.is_none() {
+                weigh_meaning(&mut found);
+            }
+        }
         // «otros» in quotation marks stands everywhere.
         let mut phrases = quoted(question);
         phrases.retain(|phrase| !bm25::words(phrase, asked.language).is_empty());
@@ -189,7 +217,7 @@ fn fuse(branches: Branches, dense_weight: f32, sure: f32, candidates: usize) -> 
     }
     let scored = |(cosine, words, chunk)| {
         let score = dense.share(cosine) + sparse.share(words);
-        Found { score, cosine, coverage: 0.0, closeness: Closeness::default(), chunk }
+        Found::new(score, cosine, chunk)
     };
     let mut found: Vec<Found> = by_place.into_values().map(scored).collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -220,23 +248,75 @@ impl Branch {
     }
 }
 
-/// Reads the best of a fused list and lets those gain that have a sentence close to the question. Gives the share of the
-/// question's words that stand in none of them.
+/// Reads the best of a fused list and lets those gain that have a sentence close to the question, or brothers and sisters
+/// that were found too. Gives the share of the question's words that stand in none of them.
 fn read(fused: &mut [Found], asked: &Asked) -> f32 {
     let mut unknown = asked.words().clone();
-    for (at, found) in fused.iter_mut().enumerate() {
+    let siblings = siblings(fused);
+    for (at, (found, siblings)) in fused.iter_mut().zip(siblings).enumerate() {
         if at < READ {
-            let own = asked.held(&with_headings(&found.chunk));
-            found.coverage = own.len() as f32 / asked.words().len().max(1) as f32;
-            unknown.retain(|word| !own.contains(word));
-            found.closeness = asked.closeness(&found.chunk.text);
-            found.score += CLOSE * found.closeness.words + FITTING * found.closeness.fitting;
+            let reading = Reading::of(&found.chunk, asked);
+            found.coverage = asked.share_of(&reading.held);
+            unknown.retain(|word| !reading.held.contains(word));
+            found.closeness = reading.closeness();
+            found.sentences = reading.sentences;
+            found.score += CLOSE * found.closeness.words + FITTING * found.closeness.fitting + SIBLINGS * siblings;
         }
-        found.score /= 1.0 + CLOSE + FITTING;
+        found.score /= 1.0 + CLOSE + FITTING + SIBLINGS;
     }
     // Stable, so that ties keep the order of the fused score.
     fused.sort_by(|a, b| b.score.total_cmp(&a.score));
-    unknown.len() as f32 / asked.words().len().max(1) as f32
+    asked.share_of(&unknown)
+}
+
+/// For each of a list that is sorted by score, the mean score of the best others of its document.
+fn siblings(fused: &[Found]) -> Vec<f32> {
+    let mut by_document: HashMap<DocumentId, Vec<f32>> = HashMap::new();
+    let mut own_places = Vec::with_capacity(fused.len());
+    for found in fused {
+        let scores = by_document.entry(found.chunk.document_id).or_default();
+        own_places.push(scores.len());
+        scores.push(found.score);
+    }
+    let mean = |(found, own): (&Found, usize)| {
+        let scores = by_document.get(&found.chunk.document_id).into_iter().flatten().enumerate();
+        let others = scores.filter(|(at, _)| *at != own).map(|(_, score)| score);
+        others.take(SIBLINGS_COUNTED).sum::<f32>() / SIBLINGS_COUNTED as f32
+    };
+    fused.iter().zip(own_places).map(mean).collect()
+}
+
+/// Gives the sentences of the best passages their cosine with the question.
+fn embed_sentences(embedder: &dyn Embedder, question: &[f32], found: &mut [Found]) -> Result<(), ModelError> {
+    let best = found.len().min(EMBEDDED);
+    let mut sentences: Vec<(&mut Sentence, String)> = Vec::new();
+    for Found { sentences: own, chunk, .. } in &mut found[..best] {
+        let text = |sentence: &Sentence| reading::weighed(&chunk.text, &sentence.span);
+        sentences.extend(own.iter_mut().map(|sentence| {
+            let text = text(sentence);
+            (sentence, text)
+        }));
+    }
+    // Those of a long table that share nothing with the question are left out.
+    sentences.sort_by(|(a, _), (b, _)| b.words.total_cmp(&a.words));
+    sentences.truncate(EMBEDDED_SENTENCES);
+    let texts: Vec<&str> = sentences.iter().map(|(_, text)| text.as_str()).collect();
+    let vectors = embedder.embed_passages(&texts)?;
+    for ((sentence, _), vector) in sentences.iter_mut().zip(vectors) {
+        sentence.meaning = Some(question.iter().zip(&vector).map(|(a, b)| a * b).sum());
+    }
+    for Found { sentences, closeness, .. } in &mut found[..best] {
+        closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
+    }
+    Ok(())
+}
+
+/// Lets passages gain by the meaning of their closest sentence.
+fn weigh_meaning(found: &mut [Found]) {
+    for found in found.iter_mut() {
+        found.score = (found.score + MEANING * found.closeness.meaning) / (1.0 + MEANING);
+    }
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
 /// Puts the passages that hold every one of some phrases before the others, each in their order.
@@ -357,35 +437,14 @@ fn similarity(a: &HashSet<[u64; 3]>, b: &HashSet<[u64; 3]>) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use intramuros_ingest::access::Acl;
-    use intramuros_ingest::document::ContentHash;
-
     use super::*;
 
-    fn chunk(path: &str, text: &str) -> StoredChunk {
-        StoredChunk {
-            document_id: DocumentId::new("test", path),
-            position: 0,
-            source: "test".into(),
-            title: path.into(),
-            uri: String::new(),
-            section: Vec::new(),
-            page: None,
-            start: 0,
-            end: text.chars().count(),
-            language: None,
-            acl: Acl::nobody(),
-            embedding_hash: ContentHash::of(b""),
-            text: text.into(),
-        }
-    }
-
     fn found(path: &str, text: &str) -> Found {
-        Found { score: 0.5, cosine: None, coverage: 0.0, closeness: Closeness::default(), chunk: chunk(path, text) }
+        Found::new(0.5, None, StoredChunk::of_text(path, text))
     }
 
     fn scored(score: f32, path: &str, text: &str) -> Scored {
-        Scored { score, chunk: chunk(path, text) }
+        Scored { score, chunk: StoredChunk::of_text(path, text) }
     }
 
     fn order(found: &[Found]) -> Vec<&str> {
@@ -439,6 +498,14 @@ mod tests {
         assert_eq!(read(&mut all, &asked), 1.0 / 3.0);
         assert_eq!(order(&all), ["b", "a"]);
         assert!(all[0].score <= 1.0);
+    }
+
+    #[test]
+    fn a_passage_gains_by_the_others_of_its_document() {
+        let of = |score, document: &str, text| Found { score, ..found(document, text) };
+        let all = [of(0.9, "a", "1"), of(0.8, "b", "1"), of(0.5, "b", "2"), of(0.2, "b", "3")];
+        let mean = |sum: f32| sum / SIBLINGS_COUNTED as f32;
+        assert_eq!(siblings(&all), [0.0, mean(0.5 + 0.2), mean(0.8 + 0.2), mean(0.8 + 0.5)]);
     }
 
     #[test]

@@ -74,12 +74,26 @@ pub struct Model {
     /// Written before a passage (embedders trained with it).
     #[serde(default)]
     pub passage_prefix: String,
+    /// What it can make an answer of (generators).
+    #[serde(default)]
+    pub reads: Reads,
     /// The files of which it consists.
     #[serde(rename = "file")]
     pub files: Vec<ModelFile>,
     /// Where the files can be had, tried in this order.
     #[serde(rename = "source", default)]
     pub sources: Vec<Source>,
+}
+
+/// What a generator can make an answer of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    /// Whole passages, in which it finds what answers.
+    #[default]
+    Passages,
+    /// The sentences that answer, which it says in its own words: of passages the smallest models take the wrong ones.
+    Sentences,
 }
 
 /// What a model does.
@@ -285,6 +299,7 @@ impl Model {
             pooling: None,
             query_prefix: String::new(),
             passage_prefix: String::new(),
+            reads: Reads::default(),
             files: files.iter().map(file).collect(),
             sources: Vec::new(),
         }

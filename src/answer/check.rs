@@ -57,6 +57,8 @@ pub struct Support {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unsupported {
+    /// It is supported and leaves out something of what was asked for that the passages tell.
+    Incomplete,
     /// Too few of its words stand together in a passage.
     Words,
     /// The words fit, and the passage says it with or without a negation.
@@ -74,7 +76,7 @@ pub enum Unsupported {
 impl Unsupported {
     /// Whether it was looked for and did not stand there.
     pub fn is_wrong(self) -> bool {
-        self != Self::Unchecked
+        !matches!(self, Self::Unchecked | Self::Incomplete)
     }
 }
 

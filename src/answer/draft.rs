@@ -3,12 +3,15 @@
 use std::ops::Range;
 
 use intramuros_ingest::document::Language;
+use intramuros_ingest::sentence;
 use intramuros_models::Embedder;
 
 use super::passage::Passage;
 use super::result::{Answer, Provenance, Removed, Timings, Usage};
-use super::{AnswerError, AnswerEvent, AnswerMode, Citation, PageAt, Unsupported, check, cite, facts, quotes};
+use super::quotes::Certainty;
+use super::{AnswerEvent, AnswerMode, Citation, PageAt, Unsupported, check, cite, evidence, facts, quotes};
 use crate::retrieve::Retrieved;
+use crate::retrieve::asked::Asked;
 use crate::store::StoredChunk;
 
 /// An answer in the making.
@@ -20,6 +23,13 @@ pub struct Draft<'a> {
     /// All sentences of the model so far, kept or not.
     claims: Vec<check::Claim>,
     pub repeated: bool,
+}
+
+/// A sentence of the model with the place that supports it.
+struct Held<'p> {
+    text: String,
+    chunk: &'p StoredChunk,
+    range: Range<usize>,
 }
 
 impl<'a> Draft<'a> {
@@ -70,40 +80,75 @@ impl<'a> Draft<'a> {
 
     /// Keeps a sentence of the model if a passage supports it, with marks for the passage that does.
     pub fn take_sentence(&mut self, sentence: &str, passages: &[Passage<'_>]) {
+        if let Some(held) = self.held(sentence, passages) {
+            self.say_held(held);
+        }
+    }
+
+    /// Keeps what the model made of sentences that answer if it is supported and tells of each all that was asked for.
+    pub fn take_retold(&mut self, written: &str, passages: &[Passage<'_>], asked: &Asked) {
+        let ranges = sentence::sentences(written);
+        let held: Vec<Held<'_>> = ranges.into_iter().filter_map(|range| self.held(&written[range], passages)).collect();
+        let text = held.iter().map(|held| held.text.as_str()).collect::<Vec<_>>().join(" ");
+        let is_complete = passages.iter().all(|passage| evidence::tells(&text, &passage.chunk.text, asked));
+        for held in held {
+            if is_complete {
+                self.say_held(held);
+            } else {
+                self.remove(held.text, Unsupported::Incomplete);
+            }
+        }
+    }
+
+    /// A sentence of the model with the passage that supports it. What none does is put down as removed.
+    fn held<'p>(&mut self, sentence: &str, passages: &'p [Passage<'_>]) -> Option<Held<'p>> {
         let (text, cited) = without_marks(sentence);
         // The mark of a list item counts nothing, and its list loses items to the check.
         let text = facts::without_list_mark(&text).to_owned();
         let claim = check::Claim::new(&text);
         if claim.is_empty() || passages.iter().any(|passage| claim.is_heading_of(passage.chunk)) {
-            return;
+            return None;
         }
         if self.claims.iter().any(|earlier| claim.repeats(earlier)) {
             // A small model that begins to repeat itself goes on doing so until it is stopped.
             self.repeated = true;
-            return;
+            return None;
         }
         // The passages the model names come first; a wrong or missing number is mended when another one supports it.
         let named = cited.iter().filter_map(|&n| passages.get(n.checked_sub(1)?));
         let others = passages.iter().enumerate().filter(|(i, _)| !cited.contains(&(i + 1))).map(|(_, passage)| passage);
+        let mut held = None;
         let mut nearest = Unsupported::Words;
         for passage in named.chain(others) {
             match claim.support(passage) {
                 Ok(support) => {
-                    let n = self.cite(passage.chunk, support.range);
-                    self.say(&format!("{text} [{n}]"));
-                    self.claims.push(claim);
-                    return;
+                    held = Some((passage.chunk, support.range));
+                    break;
                 }
                 Err(reason) => nearest = nearest.max(reason),
             }
         }
         self.claims.push(claim);
-        self.answer.unsupported.push(Removed { sentence: text, reason: nearest, path: None, kept: false });
+        let Some((chunk, range)) = held else {
+            self.remove(text, nearest);
+            return None;
+        };
+        Some(Held { text, chunk, range })
     }
 
-    pub fn quote(&mut self, question: &str, retrieved: &Retrieved, embedder: &dyn Embedder) -> Result<(), AnswerError> {
+    fn say_held(&mut self, Held { text, chunk, range }: Held<'_>) {
+        let n = self.cite(chunk, range);
+        self.say(&format!("{text} [{n}]"));
+    }
+
+    fn remove(&mut self, sentence: String, reason: Unsupported) {
+        self.answer.unsupported.push(Removed { sentence, reason, path: None, kept: false });
+    }
+
+    /// Quotes what answers a question, or a part of one.
+    pub fn quote(&mut self, question: &str, retrieved: &Retrieved, certainty: Certainty) {
         self.answer.mode = AnswerMode::Extract;
-        let mut quotes = quotes::best(embedder, question, retrieved)?;
+        let mut quotes = quotes::best(retrieved, certainty);
         // What answers one part of a question and comes up for the next as well does not answer that.
         quotes.retain(|quote| !self.is_cited(quote.chunk, &quote.span.range));
         if quotes.is_empty() && !self.answer.citations.is_empty() {
@@ -123,7 +168,6 @@ impl<'a> Draft<'a> {
             let alone = header_shown.is_some_and(|header| self.is_cited(quote.chunk, header));
             self.say_quote(quote.chunk, if alone { quote.span.range } else { quote.span.shown() });
         }
-        Ok(())
     }
 
     /// Says that no passage answers a part of the question.

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{ContentHash, Language};
 use intramuros_ingest::sentence;
+use intramuros_models::catalog::Reads;
 use intramuros_models::{CompiledGrammar, Event, Finish, GenerateRequest, Generator, ModelError, Sampling, Waited};
 
 mod check;
 mod cite;
 mod dates;
 mod draft;
+mod evidence;
 mod facts;
 mod follow_up;
 mod form;
@@ -42,6 +44,7 @@ use parts::Part;
 use passage::Passage;
 pub use prompt::LeftOut;
 use prompt::{Budget, Material, Prompt};
+use quotes::Certainty;
 pub use result::{Answer, Nearest, PassageHash, Provenance, Removed, Timings, Usage};
 
 pub use crate::config::{Answer as AnswerSettings, AnswerMode};
@@ -140,6 +143,8 @@ pub struct Answerer<'a> {
     pub generator: Option<&'a dyn Generator>,
     /// The languages that it writes, as ISO 639-1 codes; empty where that is not known.
     pub languages: &'a [String],
+    /// What it can make an answer of.
+    pub reads: Reads,
     /// Limits.
     pub settings: &'a AnswerSettings,
     /// Tells pages.
@@ -200,10 +205,14 @@ impl Answerer<'_> {
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
-                (AnswerMode::Generate, Some(_)) if ask.form.is_none() && !covers(self.languages, language) => {
-                    // What a model writes in a language that it does not know is taken out anyway.
-                    draft.answer.fell_back = true;
-                    self.quote(&sought, &mut draft)?;
+                (AnswerMode::Generate, Some(generator)) if ask.form.is_none() && !self.reads_passages(language) => {
+                    if covers(self.languages, language) {
+                        self.retell(generator, caller, ask, (&sought, language), &mut draft)?;
+                    }
+                    if draft.answer.answer.is_empty() && draft.listening {
+                        draft.answer.fell_back = true;
+                        self.quote(&sought, ask.mode, &mut draft);
+                    }
                 }
                 (AnswerMode::Generate, Some(generator)) => {
                     let prompt = self.prompt(generator, caller, ask, (&found, language))?;
@@ -211,7 +220,7 @@ impl Answerer<'_> {
                         // Without a passage the model could only invent.
                         draft.answer.left_out = prompt.left_out;
                         match ask.form {
-                            None => self.quote(&sought, &mut draft)?,
+                            None => self.quote(&sought, ask.mode, &mut draft),
                             Some(_) => {
                                 draft.answer.mode = AnswerMode::Generate;
                                 draft.refuse(Refusal::NoRoom);
@@ -221,7 +230,7 @@ impl Answerer<'_> {
                         self.generate(generator, (prompt, caller.scope()), ask, &mut draft)?;
                         if draft.answer.answer.is_empty() && draft.listening && ask.form.is_none() {
                             draft.answer.fell_back = true;
-                            self.quote(&sought, &mut draft)?;
+                            self.quote(&sought, ask.mode, &mut draft);
                         } else if draft.listening {
                             for part in sought.iter().filter(|sought| !answered(sought)) {
                                 draft.say_unanswered(&part.text);
@@ -229,7 +238,7 @@ impl Answerer<'_> {
                         }
                     }
                 }
-                (AnswerMode::Extract, _) => self.quote(&sought, &mut draft)?,
+                (AnswerMode::Extract, _) => self.quote(&sought, ask.mode, &mut draft),
             }
         }
         let mut answer = draft.answer;
@@ -255,18 +264,17 @@ impl Answerer<'_> {
     }
 
     /// Quotes for each part; of one that no passage answers, that.
-    fn quote(&self, sought: &[Sought], draft: &mut Draft<'_>) -> Result<(), AnswerError> {
+    fn quote(&self, sought: &[Sought], asked: AnswerMode, draft: &mut Draft<'_>) {
         for part in sought {
             if part.relevance < self.settings.min_relevance {
                 draft.say_unanswered(&part.text);
             } else {
-                draft.quote(&part.text, &part.retrieved, self.retriever.embedder)?;
+                draft.quote(&part.text, &part.retrieved, Certainty::of(asked));
             }
         }
         if draft.answer.answer.is_empty() {
             draft.abstain();
         }
-        Ok(())
     }
 
     fn prompt(
@@ -297,22 +305,51 @@ impl Answerer<'_> {
         prompt::build(generator, &material, budget)
     }
 
-    /// Lets the model write and takes what holds into the draft. Others of the same scope may begin where this prompt does.
-    fn generate(
+    /// Whether the model is given whole passages and writes what it makes of them. Quotes are put in front of one that is
+    /// too small for that, and in place of one that does not write the language, whose words would be taken out anyway.
+    fn reads_passages(&self, language: Option<Language>) -> bool {
+        self.reads == Reads::Passages && covers(self.languages, language)
+    }
+
+    /// Lets a small model say in its own words what the quotes say. Of a question in parts each is answered by its own, and
+    /// those are shown as they stand.
+    fn retell(
+        &self,
+        generator: &dyn Generator,
+        caller: &Caller,
+        ask: &Ask,
+        (sought, language): (&[Sought], Option<Language>),
+        draft: &mut Draft<'_>,
+    ) -> Result<(), AnswerError> {
+        let [Sought { retrieved, .. }] = sought else { return Ok(()) };
+        let quotes = quotes::best(retrieved, Certainty::of(ask.mode));
+        let Some(passages) = evidence::passages(&quotes).filter(|passages| !passages.is_empty()) else { return Ok(()) };
+        let asked = (ask.question.as_str(), language);
+        let prompt = prompt::of_sentences(generator, asked, passages, self.settings.max_tokens)?;
+        let Some(prompt) = prompt else { return Ok(()) };
+        let passages = prompt.passages.clone();
+        let passages: Vec<Passage<'_>> = passages.iter().map(Passage::read).collect();
+        let request = self.request(generator, (prompt, caller.scope()), ask, draft);
+        let mut written = String::new();
+        write(generator, request, draft, &mut |_, text| written.push_str(text))?;
+        draft.take_retold(&written, &passages, &retrieved.asked);
+        Ok(())
+    }
+
+    /// What the model is asked, put down in the answer's provenance.
+    fn request(
         &self,
         generator: &dyn Generator,
         (prompt, scope): (Prompt, String),
         ask: &Ask,
         draft: &mut Draft<'_>,
-    ) -> Result<(), AnswerError> {
+    ) -> GenerateRequest {
         draft.answer.model = Some(generator.identity().to_owned());
         draft.answer.mode = AnswerMode::Generate;
         draft.answer.provenance.prompt_sha256 = Some(ContentHash::of(prompt.text.as_bytes()));
         draft.answer.provenance.passages = prompt.passages.iter().map(PassageHash::of).collect();
         draft.answer.provenance.seed = ask.seed;
         draft.answer.left_out = prompt.left_out;
-        let passages: Vec<Passage<'_>> = prompt.passages.iter().map(Passage::read).collect();
-
         let sampling = match ask.seed {
             None => Sampling::Greedy,
             Some(seed) => Sampling::Random { temperature: 0.7, top_p: 0.9, top_k: 40, seed },
@@ -321,10 +358,23 @@ impl Answerer<'_> {
             ask.max_tokens.map_or(self.settings.max_tokens, |wanted| wanted.clamp(1, self.settings.max_tokens));
         let grammar = ask.form.as_ref().map(|form| form.grammar().clone());
         draft.answer.usage.prompt_tokens = generator.count_tokens(&prompt.text);
-        let request =
-            GenerateRequest { sampling, grammar, scope: Some(scope), ..GenerateRequest::new(prompt.text, max_tokens) };
+        GenerateRequest { sampling, grammar, scope: Some(scope), ..GenerateRequest::new(prompt.text, max_tokens) }
+    }
+
+    /// Lets the model write and takes what holds into the draft. Others of the same scope may begin where this prompt does.
+    fn generate(
+        &self,
+        generator: &dyn Generator,
+        (prompt, scope): (Prompt, String),
+        ask: &Ask,
+        draft: &mut Draft<'_>,
+    ) -> Result<(), AnswerError> {
+        let passages = prompt.passages.clone();
+        let passages: Vec<Passage<'_>> = passages.iter().map(Passage::read).collect();
+        let request = self.request(generator, (prompt, scope), ask, draft);
         if let Some(form) = &ask.form {
             let mut written = String::new();
+            let max_tokens = request.max_tokens;
             let finish = write(generator, request, draft, &mut |_, text| written.push_str(text))?;
             match finish {
                 Some(Finish::Stop) => {

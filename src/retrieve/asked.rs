@@ -1,11 +1,9 @@
-//! What a question asks for, and how close a sentence comes to answering it.
-//!
-//! Words that stand in one sentence answer; the same words all over a passage rarely do. And who asks when wants a time.
+//! What a question asks for: its words, and the kind of thing that it wants. Who asks when wants a time.
 
 use std::collections::BTreeSet;
 
 use intramuros_ingest::document::Language;
-use intramuros_ingest::{language, sentence};
+use intramuros_ingest::language;
 
 use crate::store::bm25;
 
@@ -31,15 +29,6 @@ pub enum Wanted {
     Time,
     /// Who, where: something with a name.
     Name,
-}
-
-/// How close the best sentence of a passage comes, each in 0..1.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Closeness {
-    /// Share of the question's words that it has.
-    pub words: f32,
-    /// The same of the best sentence that holds what is asked for.
-    pub fitting: f32,
 }
 
 /// Interrogatives that are no other word.
@@ -202,41 +191,36 @@ impl Asked {
 
     /// Share of its words that a text holds, in 0..1.
     pub fn share(&self, text: &str) -> f32 {
-        if self.words.is_empty() { 0.0 } else { self.held(text).len() as f32 / self.words.len() as f32 }
+        self.share_of(&self.held(text))
+    }
+
+    /// Share of its words that are among those that a text [holds](Self::held), in 0..1.
+    pub fn share_of(&self, held: &BTreeSet<u32>) -> f32 {
+        held.len() as f32 / self.words.len().max(1) as f32
     }
 
     /// Whether a sentence holds what is asked for; every sentence does where that is not clear.
     pub fn fits(&self, sentence: &str) -> bool {
-        let Some(wanted) = self.wanted else { return true };
-        let mut words = split(sentence).enumerate();
-        words.any(|(at, word)| {
-            let folded = || bm25::fold(&word.to_lowercase());
-            match wanted {
-                Wanted::Number => has_digit(word) || NUMBER_WORDS.contains(&folded().as_str()),
-                Wanted::Time => has_digit(word) || TIME_WORDS.contains(&folded().as_str()),
+        self.wanted.is_none() || self.things(sentence).next().is_some()
+    }
+
+    /// The words of a sentence that are of the kind asked for, folded; none where it is not clear what is.
+    pub fn things(&self, sentence: &str) -> impl Iterator<Item = String> {
+        split(sentence).enumerate().filter_map(|(at, word)| {
+            let folded = bm25::fold(&word.to_lowercase());
+            let is_one = match self.wanted? {
+                Wanted::Number => has_digit(word) || NUMBER_WORDS.contains(&folded.as_str()),
+                Wanted::Time => has_digit(word) || TIME_WORDS.contains(&folded.as_str()),
                 // The first word of a sentence has a capital anyway.
-                Wanted::Name => at > 0 && word.starts_with(char::is_uppercase) && !self.said.contains(&folded()),
-            }
+                Wanted::Name => at > 0 && word.starts_with(char::is_uppercase) && !self.said.contains(&folded),
+            };
+            is_one.then_some(folded)
         })
     }
 
     /// Whether it says what kind of thing it asks for.
     pub fn is_specific(&self) -> bool {
         self.wanted.is_some()
-    }
-
-    /// How close the best sentence of a text comes.
-    pub fn closeness(&self, text: &str) -> Closeness {
-        let mut best = Closeness::default();
-        for range in sentence::sentences(text) {
-            let sentence = &text[range];
-            let share = self.share(sentence);
-            best.words = best.words.max(share);
-            if share > best.fitting && self.fits(sentence) {
-                best.fitting = share;
-            }
-        }
-        best
     }
 }
 
@@ -337,15 +321,5 @@ mod tests {
         assert!(fits("Who signs?", "Contracts are signed by Ana Ruiz."));
         assert!(!fits("Who signs for Ana?", "Nobody signs for Ana."));
         assert!(fits("How do I sign?", "With a pen."));
-    }
-
-    #[test]
-    fn one_sentence_with_all_words_is_closer_than_many_with_one_each() {
-        let asked = Asked::read("How many days is the notice period of the lease?");
-        let together = asked.closeness("The notice period of the lease is 30 days. Rent is due monthly.");
-        let apart = asked.closeness("The lease began in May. Notice is a word. A period ends. Days pass.");
-        assert!(together.words > apart.words, "{together:?} {apart:?}");
-        assert_eq!(together.words, together.fitting);
-        assert_eq!(asked.closeness(""), Closeness::default());
     }
 }

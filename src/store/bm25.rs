@@ -92,7 +92,7 @@ impl SparseVector {
 pub fn document(text: &str, language: Option<Language>) -> SparseVector {
     let mut frequencies: BTreeMap<u32, f32> = BTreeMap::new();
     let mut length = 0.0;
-    for_each_word(text, language, |terms| {
+    for_each_word(text, language, true, |terms| {
         length += 1.0;
         for (kind, term) in terms {
             *frequencies.entry(hash(term)).or_default() += kind.frequency();
@@ -109,7 +109,7 @@ pub fn document(text: &str, language: Option<Language>) -> SparseVector {
 /// analyses go in.
 pub fn query(text: &str, language: Option<Language>) -> SparseVector {
     let mut weights: BTreeMap<u32, f32> = BTreeMap::new();
-    for_each_word(text, language, |terms| {
+    for_each_word(text, language, true, |terms| {
         for (kind, term) in terms {
             let weight = weights.entry(hash(term)).or_default();
             *weight = weight.max(kind.weight());
@@ -121,15 +121,18 @@ pub fn query(text: &str, language: Option<Language>) -> SparseVector {
 /// The words of a text that matter, as hashes of their stems: what two texts share of these, they share in words.
 pub fn words(text: &str, language: Option<Language>) -> BTreeSet<u32> {
     let mut words = BTreeSet::new();
-    for_each_word(text, language, |terms| {
-        words.extend(terms.iter().filter(|(kind, _)| *kind == Kind::Word).map(|(_, term)| hash(term)));
-    });
+    for_each_word(text, language, false, |terms| words.extend(terms.iter().map(|(_, term)| hash(term))));
     words
 }
 
 /// Calls back with the distinct terms of each word or identifier that matters: its stem, or two where two languages stem it
-/// differently, their roots, and the pairs with the word before it.
-fn for_each_word(text: &str, language: Option<Language>, mut each: impl FnMut(&[(Kind, String)])) {
+/// differently; `with_families`, their roots too, and the pairs with the word before it.
+fn for_each_word(
+    text: &str,
+    language: Option<Language>,
+    with_families: bool,
+    mut each: impl FnMut(&[(Kind, String)]),
+) {
     let normal: String = text.nfkc().flat_map(char::to_lowercase).collect();
     let analyzers: Vec<Analyzer> = match language {
         Some(language) => vec![Analyzer::new(language)],
@@ -153,7 +156,7 @@ fn for_each_word(text: &str, language: Option<Language>, mut each: impl FnMut(&[
                 for stem in stems.iter().flatten() {
                     add(Kind::Word, stem.clone());
                 }
-                for (stem, before) in stems.into_iter().zip(&mut before) {
+                for (stem, before) in stems.into_iter().zip(&mut before).filter(|_| with_families) {
                     let Some(stem) = stem else { continue };
                     if let Some(root) = root(&stem) {
                         add(Kind::Root, root.to_owned());
@@ -286,7 +289,7 @@ mod tests {
 
     fn of_kind(wanted: Kind, text: &str, language: Option<Language>) -> Vec<String> {
         let mut all = Vec::new();
-        for_each_word(text, language, |terms| {
+        for_each_word(text, language, true, |terms| {
             all.extend(terms.iter().filter(|(kind, _)| *kind == wanted).map(|(_, term)| term.clone()));
         });
         all

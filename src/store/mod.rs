@@ -134,6 +134,28 @@ pub struct StoredChunk {
     pub text: String,
 }
 
+#[cfg(test)]
+impl StoredChunk {
+    /// A document of one passage, for tests.
+    pub fn of_text(title: &str, text: &str) -> Self {
+        Self {
+            document_id: DocumentId::new("test", title),
+            position: 0,
+            source: "test".into(),
+            title: title.into(),
+            uri: String::new(),
+            section: Vec::new(),
+            page: None,
+            start: 0,
+            end: text.chars().count(),
+            language: None,
+            acl: Acl::nobody(),
+            embedding_hash: ContentHash::of(b""),
+            text: text.into(),
+        }
+    }
+}
+
 /// A whole point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
