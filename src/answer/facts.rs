@@ -506,7 +506,7 @@ fn ordinal_of(folded: &str) -> Option<&'static str> {
                 .strip_prefix(*form)
                 .is_some_and(|ending| matches!(ending, "o" | "a" | "os" | "as") && form.len() > 3)
     };
-    ORDINALS.iter().find(|(_, forms)| forms.iter().any(|form| is_form(&form))).map(|(place, _)| *place)
+    ORDINALS.iter().find(|(_, forms)| forms.iter().any(is_form)).map(|(place, _)| *place)
 }
 
 fn signed(number: String, negative: bool) -> String {
