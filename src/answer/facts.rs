@@ -30,7 +30,7 @@ pub struct Facts {
     pub owners: BTreeSet<String>,
     /// Places in an order that are written out: «the fourth day».
     pub ordinals: BTreeSet<String>,
-    /// The first name, word by word.
+    /// The first name, word by word; it may be no more than the word that the sentence begins with.
     pub first_name: Vec<String>,
     /// How often it denies something.
     pub negations: usize,
@@ -246,6 +246,10 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             facts.negations += 1;
             facts.denied.push((behind(&words[next..]), group - at - 1));
         }
+        if is_failing(&folded[at..]) {
+            facts.negations += 1;
+            facts.denied.push((behind(&words[at + 2..]), group.saturating_sub(at + 2)));
+        }
         if let Some(taken) = excluded(&folded[at..]) {
             facts.denied.push((behind(&words[at + taken..]), group.saturating_sub(at + taken)));
         }
@@ -276,7 +280,9 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             measure(&mut facts, &mut number, "percent", at);
         } else {
             let name = without_possessive(&word.folded);
-            if is_name(word.core) {
+            // «The» and «In» have a capital at the start and name nothing.
+            let opens = word.at_start && (ARTICLES.contains(&name) || OWNING.contains(&name));
+            if is_name(word.core) && !opens {
                 if !word.at_start {
                     facts.names.insert(name.to_owned());
                 }
@@ -284,9 +290,7 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
                 if owns {
                     facts.owners.insert(name.to_owned());
                 }
-                // A capital at the start may be that of a name only where another one follows.
-                let is_name_here = !word.at_start || (!word.closed && words.get(next).is_some_and(|w| is_name(w.core)));
-                if is_name_here && first_name_end.is_none_or(|end| end == at) {
+                if first_name_end.is_none_or(|end| end == at) {
                     facts.first_name.push(name.to_owned());
                     first_name_end = Some(if word.closed { usize::MAX } else { next });
                 }
@@ -387,6 +391,11 @@ pub fn without_list_mark(sentence: &str) -> &str {
 
 fn is_negation(folded: &str) -> bool {
     NEGATIONS.contains(&folded) || folded.ends_with("n't") || folded.ends_with("n’t")
+}
+
+/// «Fails to pay» is «does not pay».
+fn is_failing(words: &[&str]) -> bool {
+    matches!(words, ["fail" | "fails" | "failed" | "failing", "to", ..])
 }
 
 /// Words as they are written: their stems need the accents.

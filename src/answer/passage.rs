@@ -424,15 +424,12 @@ impl<'a> Passage<'a> {
         found
     }
 
-    /// Adds what the first sentence of a paragraph lends a later one that names nobody else: its first name where the claim
-    /// says whose or where («the staff of Altamar»), and what it begins with where the later one has no subject.
+    /// Adds what the first sentence of a paragraph lends a later one: what it begins with and its first name where the later
+    /// one has no subject; that name where the claim says whose or where («the staff of Altamar») and the later one names
+    /// nobody else.
     fn add_topic(&self, said: &mut Said, at: usize, topic: usize, claim: &Said) {
         let topic = &self.pieces[topic];
         let name = &topic.said.facts.first_name;
-        let others = said.facts.names.iter().any(|own| !name.contains(own));
-        if others {
-            return;
-        }
         let is_dropped = self.language == Some(Language::Spanish)
             && begins_with_verb(&self.chunk.text[self.pieces[at].span.range.clone()]);
         if is_dropped {
@@ -440,7 +437,9 @@ impl<'a> Passage<'a> {
             let first: Vec<&str> = text.split_whitespace().take(SUBJECT).collect();
             said.terms.extend(terms(&first.join(" "), self.language));
         }
-        if is_dropped || (!name.is_empty() && name.iter().all(|word| claim.facts.owners.contains(word))) {
+        let others = said.facts.names.iter().any(|own| !name.contains(own));
+        let is_owner = !name.is_empty() && name.iter().all(|word| claim.facts.owners.contains(word));
+        if is_dropped || (is_owner && !others) {
             let spelled = topic.said.facts.words.split(' ').filter(|word| name.contains(&fold(word)));
             said.terms.extend(spelled.flat_map(|word| terms(word, self.language)));
             said.words.extend(name.iter().cloned());
