@@ -1,11 +1,12 @@
 //! Holds each sentence of an answer against the passages: what does not stand there does not stay.
 //!
-//! A sentence is supported by one sentence or one table row of a chunk when its numbers, dates and names stand there, it
-//! denies something exactly when that one does, and nearly all of its words are there. A title, a heading or the header of
-//! the columns it touches may lend names and a few words, no numbers of prose; the sentences right above a table are read with its rows. Of a sentence that denies something, one clause may be enough. A later
-//! sentence of a paragraph may speak of what its first one begins with. What an addition at the end says must be there too. A sentence
-//! of several clauses may rest on neighbouring sentences, each clause on one of them. What it puts in quotation marks stands there to the letter. The
-//! thresholds are fixed; nothing is lowered until something fits.
+//! A sentence is supported by one sentence or one table row of a chunk when its numbers, dates and names stand there,
+//! it denies something exactly when that one does, and nearly all of its words are there. A title, a heading or the
+//! header of the columns it touches may lend names and a few words, no numbers of prose; the sentences right above a
+//! table are read with its rows. Of a sentence that denies something, one clause may be enough. A later sentence of a
+//! paragraph may speak of what its first one begins with. What an addition at the end says must be there too. A
+//! sentence of several clauses may rest on neighbouring sentences, each clause on one of them. What it puts in
+//! quotation marks stands there to the letter. The thresholds are fixed; nothing is lowered until something fits.
 
 use std::collections::HashSet;
 use std::ops::Range;
