@@ -174,6 +174,9 @@ pub struct CreatedKey {
     pub reads: Vec<Principal>,
     /// Whether its user is a local one.
     pub local_user: bool,
+    /// Those of its groups that nobody is in and that no document is open to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_groups: Vec<String>,
     /// What lists will show.
     #[serde(flatten)]
     pub record: KeyRecord,
@@ -328,7 +331,8 @@ async fn create_key(state: &State, mut record: KeyRecord) -> Result<AccountReply
     let mut reads = vec![Principal::Everyone, Principal::User(record.user.clone())];
     reads.extend(groups.into_iter().map(Principal::Group));
     let local_user = state.user(&record.user).await?.is_some();
-    Ok(AccountReply::KeyCreated(CreatedKey { key, reads, local_user, record }))
+    let unknown_groups = state.unknown_groups(record.groups.as_deref().unwrap_or_default()).await?;
+    Ok(AccountReply::KeyCreated(CreatedKey { key, reads, local_user, unknown_groups, record }))
 }
 
 async fn show_user(state: &State, name: &str) -> Result<AccountReply, AccountError> {
@@ -471,6 +475,7 @@ mod tests {
         assert_eq!(created.record.groups.as_deref(), Some(&["hr".to_owned(), "legal".to_owned()][..]));
         assert_eq!(created.record.expires_ms, Some(created.record.created_ms + DAY_MS));
         assert!(!created.local_user);
+        assert_eq!(created.unknown_groups, ["hr", "legal"]);
         let reply = serde_json::to_value(AccountReply::KeyCreated(created.clone())).unwrap();
         assert_eq!(serde_json::from_value::<AccountReply>(reply).unwrap(), AccountReply::KeyCreated(created.clone()));
 
@@ -493,6 +498,19 @@ mod tests {
             let secret = created.key.as_bytes();
             assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the secret is on the disk");
         }
+    }
+
+    #[tokio::test]
+    async fn a_key_for_a_group_that_nobody_has_is_told_so() {
+        let (_directory, state) = opened().await;
+        execute(&state, &create("ana", Role::Member)).await.unwrap();
+        execute(&state, &AccountCommand::AddToGroup { group: "legal".into(), users: vec!["ana".into()] })
+            .await
+            .unwrap();
+        let created = created_key(&state, &new_key("bot", &["legal", "lgeal"], Role::Member, None)).await;
+        assert_eq!(created.unknown_groups, ["lgeal"]);
+        let created = created_key(&state, &new_key("bot", &["legal"], Role::Member, None)).await;
+        assert!(created.unknown_groups.is_empty());
     }
 
     #[tokio::test]

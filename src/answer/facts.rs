@@ -26,10 +26,16 @@ pub struct Facts {
     pub recipients: BTreeSet<String>,
     /// Those that stand without it.
     pub doers: BTreeSet<String>,
+    /// Those that only say whose or where something is: «the staff of Altamar».
+    pub owners: BTreeSet<String>,
+    /// Places in an order that are written out: «the fourth day».
+    pub ordinals: BTreeSet<String>,
+    /// The first name, word by word; it may be no more than the word that the sentence begins with.
+    pub first_name: Vec<String>,
     /// How often it denies something.
     pub negations: usize,
-    /// For each time, and for each «instead of», the words behind it.
-    pub denied: Vec<String>,
+    /// For each time, and for each «instead of», the words behind it, and how many of them stand before the next mark.
+    pub denied: Vec<(String, usize)>,
     /// Whether it speaks of all (`all`) or of nothing else (`only`).
     pub reach: BTreeSet<&'static str>,
     /// The sentence without its numbers; signs such as € are words here.
@@ -90,6 +96,29 @@ const PER: &[&str] = &["per", "por", "al", "a", "cada"];
 /// What stands before those to whom something is done.
 const RECEIVING: &[&str] = &["to", "a", "al", "para"];
 
+/// What stands before those whose something is, or where it is.
+const OWNING: &[&str] = &["of", "in", "on", "at", "for", "de", "del", "en"];
+const ARTICLES: &[&str] = &["the", "el", "la", "los", "las"];
+
+/// Places in an order, in all forms but those of Spanish numbers and genders.
+const ORDINALS: &[(&str, &[&str])] = &[
+    ("1", &["first", "primer"]),
+    ("2", &["second", "segund"]),
+    ("3", &["third", "tercer"]),
+    ("4", &["fourth", "cuart"]),
+    ("5", &["fifth", "quint"]),
+    ("6", &["sixth", "sext"]),
+    ("7", &["seventh", "septim"]),
+    ("8", &["eighth", "octav"]),
+    ("9", &["ninth", "noven"]),
+    ("10", &["tenth", "decim"]),
+    ("11", &["eleventh", "undecim"]),
+    ("12", &["twelfth", "duodecim"]),
+    ("15", &["fifteenth"]),
+    ("20", &["twentieth", "vigesim"]),
+    ("30", &["thirtieth", "trigesim"]),
+];
+
 /// A unit stands at most so many words after its number: «23 working days».
 const UNIT_DISTANCE: usize = 2;
 
@@ -143,6 +172,7 @@ impl Facts {
         self.dates.extend(&other.dates);
         self.measures.extend(other.measures.iter().cloned());
         self.reach.extend(&other.reach);
+        self.ordinals.extend(other.ordinals.iter().cloned());
         self.recipients.extend(other.recipients.iter().cloned());
         self.doers.extend(other.doers.iter().cloned());
         self.negations += other.negations;
@@ -160,8 +190,7 @@ impl Facts {
         let Some(scale) = scale else { return };
         let scaled = |number: &String| {
             let value = number.parse::<f64>().ok()? * scale;
-            // A product that should be whole may miss it by a hair.
-            Some(format!("{}", if (value - value.round()).abs() < 1e-6 { value.round() } else { value }))
+            Some(product(value))
         };
         let more: Vec<String> = self.amounts.iter().filter_map(scaled).collect();
         self.numbers.extend(more.iter().cloned());
@@ -202,16 +231,27 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
     let mut number: Option<(String, usize)> = None;
     // Whether the name that follows stands behind «to».
     let mut receives = false;
+    // Whether it stands behind «of».
+    let mut owns = false;
+    // The place behind the first name.
+    let mut first_name_end = None;
     let mut at = 0;
     while let Some(word) = words.get(at) {
         let group = words[at..].iter().position(|word| word.closed).map_or(words.len(), |last| at + last + 1);
         let mut next = at + 1;
+        if let Some(place) = ordinal_of(&word.folded) {
+            facts.ordinals.insert(place.to_owned());
+        }
         if is_negation(&word.folded) {
             facts.negations += 1;
-            facts.denied.push(behind(&words[next..]));
+            facts.denied.push((behind(&words[next..]), group - at - 1));
+        }
+        if is_failing(&folded[at..]) {
+            facts.negations += 1;
+            facts.denied.push((behind(&words[at + 2..]), group.saturating_sub(at + 2)));
         }
         if let Some(taken) = excluded(&folded[at..]) {
-            facts.denied.push(behind(&words[at + taken..]));
+            facts.denied.push((behind(&words[at + taken..]), group.saturating_sub(at + taken)));
         }
         if let Some(reach) = reach_of(&folded[at..]) {
             facts.reach.insert(reach);
@@ -226,8 +266,10 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             facts.add_amount(value.to_string());
             number = Some((value.to_string(), next));
         } else if word.core.contains(|c: char| c.is_ascii_digit()) {
-            let factor =
-                words.get(next).filter(|_| next < group).and_then(|next| number_words::multiplier(&next.folded));
+            let factor = words
+                .get(next)
+                .filter(|_| next < group)
+                .and_then(|next| number_words::multiplier_of_figures(&next.folded, language));
             if let Some(last) = add_digits(&mut facts, word, factor) {
                 next += usize::from(factor.is_some());
                 number = Some((last, next));
@@ -238,13 +280,23 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             measure(&mut facts, &mut number, "percent", at);
         } else {
             let name = without_possessive(&word.folded);
-            if is_name(word.core) {
+            // «The» and «In» have a capital at the start and name nothing.
+            let opens = word.at_start && (ARTICLES.contains(&name) || OWNING.contains(&name));
+            if is_name(word.core) && !opens {
                 if !word.at_start {
                     facts.names.insert(name.to_owned());
                 }
                 if receives { &mut facts.recipients } else { &mut facts.doers }.insert(name.to_owned());
+                if owns {
+                    facts.owners.insert(name.to_owned());
+                }
+                if first_name_end.is_none_or(|end| end == at) {
+                    facts.first_name.push(name.to_owned());
+                    first_name_end = Some(if word.closed { usize::MAX } else { next });
+                }
             } else {
                 receives = RECEIVING.contains(&name);
+                owns = OWNING.contains(&name) || (owns && ARTICLES.contains(&name));
             }
             if let Some(unit) = unit_of(&word.folded) {
                 measure(&mut facts, &mut number, unit, at);
@@ -339,6 +391,11 @@ pub fn without_list_mark(sentence: &str) -> &str {
 
 fn is_negation(folded: &str) -> bool {
     NEGATIONS.contains(&folded) || folded.ends_with("n't") || folded.ends_with("n’t")
+}
+
+/// «Fails to pay» is «does not pay».
+fn is_failing(words: &[&str]) -> bool {
+    matches!(words, ["fail" | "fails" | "failed" | "failing", "to", ..])
 }
 
 /// Words as they are written: their stems need the accents.
@@ -436,13 +493,29 @@ fn add_digits(facts: &mut Facts, word: &Word<'_>, factor: Option<u64>) -> Option
     if let (Some(last), Some(factor)) = (numbers.last_mut(), factor)
         && let Ok(value) = last.parse::<f64>()
     {
-        *last = format!("{}", value * factor as f64);
+        *last = product(value * factor as f64);
     }
     let last = numbers.last().cloned();
     for number in numbers {
         facts.add_amount(number);
     }
     last
+}
+
+/// A product that should be whole may miss it by a hair.
+fn product(value: f64) -> String {
+    format!("{}", if (value - value.round()).abs() < 1e-6 { value.round() } else { value })
+}
+
+/// The place in an order that a folded word says: «fourth», «cuarta», «tercer».
+fn ordinal_of(folded: &str) -> Option<&'static str> {
+    let is_form = |form: &&str| {
+        *form == folded
+            || folded
+                .strip_prefix(*form)
+                .is_some_and(|ending| matches!(ending, "o" | "a" | "os" | "as") && form.len() > 3)
+    };
+    ORDINALS.iter().find(|(_, forms)| forms.iter().any(is_form)).map(|(place, _)| *place)
 }
 
 fn signed(number: String, negative: bool) -> String {

@@ -99,6 +99,15 @@ pub fn multiplier(word: &str) -> Option<u64> {
     }
 }
 
+/// What a word behind figures multiplies them by: as above, and «9.640 miles», which are miles in English and thousands in
+/// Spanish.
+pub fn multiplier_of_figures(word: &str, language: Option<Language>) -> Option<u64> {
+    match (word, language) {
+        ("miles", Some(Language::Spanish)) => Some(1_000),
+        _ => multiplier(word),
+    }
+}
+
 /// Reads the number that folded words begin with: its value and how many words it takes. «Once» is eleven in Spanish
 /// only; in English it is mostly no number.
 pub fn parse(words: &[&str], language: Option<Language>) -> Option<(u64, usize)> {

@@ -4,7 +4,9 @@
 //! together with what stands around it, by whether it holds the kind of thing asked for and, in a language that the embedder
 //! covers, by its meaning. The weights are those of a softmax regression over the sentences of the best passages (SQuAD 2.0
 //! in English and Spanish, with the starter embedder). Quotes are shown, best first, until the answer is among them with the
-//! [`Certainty`] asked for: one where it is plain, more where it may stand in several places.
+//! [`Certainty`] asked for: one where it is plain, more where it may stand in several places. «They have ordered a bench. It
+//! comes in May.» answers when it comes with its second sentence: where the best one is of another kind than what is asked
+//! for, the next that is of that kind comes with it.
 
 use super::AnswerMode;
 use crate::retrieve::reading::Sentence;
@@ -23,6 +25,8 @@ const MAX_PASSAGES: usize = 5;
 const MAX_LIKELY: usize = 14;
 /// Words of the shortest quote.
 const MIN_WORDS: usize = 4;
+/// Sentences behind the best one in which what is asked for may follow.
+const REACH: usize = 2;
 /// Log-odds that each word costs a quote behind the first: of two that are as likely, the shorter is shown.
 const WORD_COST: f32 = 0.02;
 
@@ -49,7 +53,7 @@ impl Certainty {
     pub fn of(asked: AnswerMode) -> Self {
         match asked {
             AnswerMode::Extract => Self(0.78),
-            AnswerMode::Generate => Self(0.6),
+            AnswerMode::Generate => Self(0.68),
         }
     }
 }
@@ -61,7 +65,10 @@ pub struct Quote<'a> {
     pub chunk: &'a StoredChunk,
     /// Where it stands in its text.
     pub span: Span,
+    /// Its place in its passage.
+    at: (usize, usize),
     words: usize,
+    fits: bool,
     log_odds: f32,
 }
 
@@ -79,24 +86,40 @@ impl Weights {
 /// The quotes for a question, best first; at least one when there is any sentence at all.
 pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
     let weights = if retrieved.is_covered { &COVERED } else { &UNCOVERED };
+    let is_specific = retrieved.asked.is_specific();
     let mut quotes = Vec::new();
-    for found in retrieved.found.iter().take(MAX_PASSAGES) {
-        for sentence in found.sentences.iter().filter(|sentence| sentence.length >= MIN_WORDS) {
+    for (rank, found) in retrieved.found.iter().take(MAX_PASSAGES).enumerate() {
+        let sentences = found.sentences.iter().enumerate();
+        for (at, sentence) in sentences.filter(|(_, sentence)| sentence.length >= MIN_WORDS) {
             quotes.push(Quote {
                 chunk: &found.chunk,
                 span: sentence.span.clone(),
+                at: (rank, at),
                 words: sentence.length,
-                log_odds: weights.log_odds(found, sentence, retrieved.asked.is_specific()),
+                fits: sentence.fits,
+                log_odds: weights.log_odds(found, sentence, is_specific),
             });
         }
     }
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
+    let following = quotes.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &quotes));
     quotes.truncate(MAX_LIKELY);
-    chosen(quotes, certainty)
+    chosen(quotes, following, certainty)
 }
 
-/// As many of sorted quotes as it takes.
-fn chosen(sorted: Vec<Quote<'_>>, Certainty(wanted): Certainty) -> Vec<Quote<'_>> {
+/// The next sentence behind a quote that holds what is asked for.
+fn following<'a>(best: &Quote<'a>, quotes: &[Quote<'a>]) -> Option<Quote<'a>> {
+    let (rank, at) = best.at;
+    let follows = |quote: &&Quote<'_>| quote.fits && quote.at.0 == rank && (at + 1..=at + REACH).contains(&quote.at.1);
+    quotes.iter().filter(follows).min_by_key(|quote| quote.at).cloned()
+}
+
+/// As many of sorted quotes as it takes, and one that is to come with the best.
+fn chosen<'a>(
+    sorted: Vec<Quote<'a>>,
+    following: Option<Quote<'a>>,
+    Certainty(wanted): Certainty,
+) -> Vec<Quote<'a>> {
     let Some(best) = sorted.first().map(|best| best.log_odds) else { return sorted };
     let share = |quote: &Quote<'_>| (quote.log_odds - best).exp();
     let all: f32 = sorted.iter().map(share).sum();
@@ -107,6 +130,11 @@ fn chosen(sorted: Vec<Quote<'_>>, Certainty(wanted): Certainty) -> Vec<Quote<'_>
         let worth = |quote: &Quote<'_>| quote.log_odds - WORD_COST * quote.words as f32;
         worth(b).total_cmp(&worth(a))
     });
+    let wanted_anyway = 1 + usize::from(following.is_some());
+    if let Some(following) = following {
+        rest.retain(|quote| quote.at != following.at);
+        rest.insert(1, following);
+    }
     let mut chosen: Vec<Quote<'_>> = Vec::new();
     for quote in rest {
         let (count, most) = match quote.span.row {
@@ -114,7 +142,8 @@ fn chosen(sorted: Vec<Quote<'_>>, Certainty(wanted): Certainty) -> Vec<Quote<'_>
             Some(_) => (&mut rows, MAX_ROWS),
         };
         let has_room = words + quote.words <= MAX_WORDS && *count < most;
-        if chosen.is_empty() || (held < wanted && has_room) {
+        let is_wanted = chosen.len() < wanted_anyway || held < wanted;
+        if chosen.is_empty() || (is_wanted && has_room) {
             *count += 1;
             words += quote.words;
             held += share(&quote) / all;
@@ -129,7 +158,7 @@ mod tests {
     use super::*;
 
     fn quote(chunk: &StoredChunk, log_odds: f32, words: usize) -> Quote<'_> {
-        Quote { chunk, span: Span { range: 0..1, row: None }, words, log_odds }
+        Quote { chunk, span: Span { range: 0..1, row: None }, at: (0, words), words, fits: false, log_odds }
     }
 
     fn lengths(quotes: Vec<Quote<'_>>) -> Vec<usize> {
@@ -140,18 +169,30 @@ mod tests {
     fn as_many_quotes_are_shown_as_the_answer_takes_to_be_among_them() {
         let chunk = StoredChunk::of_text("a", "b");
         let all = |odds: &[f32]| odds.iter().enumerate().map(|(i, odds)| quote(&chunk, *odds, 10 + i)).collect();
-        assert_eq!(lengths(chosen(all(&[9.0, 5.0, 5.0]), Certainty(0.8))), [10], "one that is plain");
-        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), Certainty(0.9))), [10, 11, 12]);
-        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), Certainty(0.3))), [10]);
-        assert_eq!(lengths(chosen(all(&[1.0; 9]), Certainty(0.99))).len(), MAX_SENTENCES);
-        assert!(chosen(Vec::new(), Certainty(0.8)).is_empty());
+        assert_eq!(lengths(chosen(all(&[9.0, 5.0, 5.0]), None, Certainty(0.8))), [10], "one that is plain");
+        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, Certainty(0.9))), [10, 11, 12]);
+        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, Certainty(0.3))), [10]);
+        assert_eq!(lengths(chosen(all(&[1.0; 9]), None, Certainty(0.99))).len(), MAX_SENTENCES);
+        assert!(chosen(Vec::new(), None, Certainty(0.8)).is_empty());
     }
 
     #[test]
     fn of_two_that_are_as_likely_the_shorter_comes_first_and_a_long_one_is_left_out() {
         let chunk = StoredChunk::of_text("a", "b");
         let all = vec![quote(&chunk, 3.0, 20), quote(&chunk, 2.9, 200), quote(&chunk, 2.8, 30), quote(&chunk, 2.8, 15)];
-        assert_eq!(lengths(chosen(all, Certainty(0.99))), [20, 15, 30]);
-        assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], Certainty(0.5))), [200], "better than nothing");
+        assert_eq!(lengths(chosen(all, None, Certainty(0.99))), [20, 15, 30]);
+        assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], None, Certainty(0.5))), [200], "better than nothing");
+    }
+
+    #[test]
+    fn what_is_asked_for_comes_with_the_sentence_that_it_follows() {
+        let chunk = StoredChunk::of_text("a", "b");
+        let of = |at, fits, log_odds| Quote { at: (0, at), fits, ..quote(&chunk, log_odds, 10 + at) };
+        let all = vec![of(3, false, 9.0), of(9, true, 5.0), of(5, true, 2.0), of(4, false, 1.0)];
+        let following = following(&all[0], &all);
+        assert_eq!(following.as_ref().map(|quote| quote.at), Some((0, 5)), "the one in reach");
+        assert_eq!(lengths(chosen(all.clone(), following.clone(), Certainty(0.5))), [13, 15], "however sure");
+        assert_eq!(lengths(chosen(all.clone(), following, Certainty(0.99))), [13, 15, 19]);
+        assert_eq!(lengths(chosen(all, None, Certainty(0.5))), [13]);
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use intramuros_ingest::document::Language;
 use serde_json::Value;
 
 use super::output::{self, printable, printable_lines};
@@ -75,43 +76,112 @@ fn print_text(text: &str) -> bool {
     write!(out, "{}", printable_lines(text)).and_then(|()| out.flush()).is_ok()
 }
 
-/// Prints what belongs under the text: sources, what was removed or left out.
+/// Prints what belongs under the text, in the language of the answer: sources, what was removed or left out.
 pub fn print_rest(answer: &Answer) {
+    let said = Said(answer.language);
     if !answer.citations.is_empty() {
         outln!("");
     }
     for citation in &answer.citations {
-        let page = citation.page.map_or(String::new(), |page| format!(", page {page}"));
+        let page = citation.page.map_or(String::new(), |page| format!(", {} {page}", said.either("page", "página")));
         outln!("[{}] {}{page}", citation.n, printable(&citation.title));
         outln!("    «{}»", printable_lines(&citation.quote).replace('\n', "\n    "));
         outln!("    {}", citation.uri);
     }
     if !answer.nearest.is_empty() {
-        outln!("\nNearest to the question, without answering it:");
+        outln!("\n{}", said.nearest());
     }
     for document in &answer.nearest {
         outln!("    {}  {}", printable(&document.title), document.uri);
     }
     if answer.fell_back {
-        outln!("\nNo text of the model holds against the documents; these are exact quotes instead.");
+        outln!("\n{}", said.fell_back());
     } else if answer.is_formed() {
         for value in &answer.unsupported {
-            let path = value.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("the top");
-            let kept = if value.kept { ", which is still in the answer" } else { "" };
-            outln!("\nno passage supports `{}` at `{}`{kept}", printable(&value.sentence), printable(path));
+            let path = value.path.as_deref().filter(|path| !path.is_empty());
+            let path = path.unwrap_or(said.either("the top", "lo más alto"));
+            outln!("\n{}", said.unsupported_value(&printable(&value.sentence), &printable(path), value.kept));
         }
     } else if !answer.unsupported.is_empty() {
-        let them = if answer.unsupported.len() == 1 { "it" } else { "them" };
-        outln!("\n{} taken out because no passage supports {them}.", count(answer.unsupported.len(), "sentence"));
+        outln!("\n{}", said.taken_out(answer.unsupported.len()));
     }
     if !answer.left_out.is_empty() {
-        outln!(
-            "\n{} found that the model has no room for (`answer.passage_tokens`, `models.kv_mib`) or would read too long (`answer.first_token_ms`).",
-            count(answer.left_out.len(), "more passage")
-        );
+        outln!("\n{}", said.left_out(answer.left_out.len()));
     }
 }
 
-fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+/// What is said around an answer, in its language; in English where that is not clear.
+struct Said(Option<Language>);
+
+impl Said {
+    fn either<'a>(&self, english: &'a str, spanish: &'a str) -> &'a str {
+        if self.0 == Some(Language::Spanish) { spanish } else { english }
+    }
+
+    fn nearest(&self) -> &'static str {
+        self.either("Nearest to the question, without answering it:", "Lo más cercano a la pregunta, sin responderla:")
+    }
+
+    fn fell_back(&self) -> &'static str {
+        self.either(
+            "No text of the model holds against the documents; these are exact quotes instead.",
+            "Ningún texto del modelo se sostiene con los documentos; en su lugar hay citas textuales.",
+        )
+    }
+
+    fn unsupported_value(&self, value: &str, path: &str, kept: bool) -> String {
+        let english = if kept { ", which is still in the answer" } else { "" };
+        let spanish = if kept { ", que sigue en la respuesta" } else { "" };
+        self.either(
+            &format!("no passage supports `{value}` at `{path}`{english}"),
+            &format!("ningún pasaje respalda `{value}` en `{path}`{spanish}"),
+        )
+        .to_owned()
+    }
+
+    fn taken_out(&self, sentences: usize) -> String {
+        match (self.0, sentences) {
+            (Some(Language::Spanish), 1) => "1 frase quitada porque ningún pasaje la respalda.".to_owned(),
+            (Some(Language::Spanish), n) => format!("{n} frases quitadas porque ningún pasaje las respalda."),
+            (_, 1) => "1 sentence taken out because no passage supports it.".to_owned(),
+            (_, n) => format!("{n} sentences taken out because no passage supports them."),
+        }
+    }
+
+    fn left_out(&self, passages: usize) -> String {
+        match (self.0, passages) {
+            (Some(Language::Spanish), n) => {
+                let found = if n == 1 { "1 pasaje encontrado más" } else { &format!("{n} pasajes encontrados más") };
+                format!(
+                    "{found}, para los que el modelo no tiene sitio (`answer.passage_tokens`, `models.kv_mib`) o que tardaría demasiado en leer (`answer.first_token_ms`)."
+                )
+            }
+            (_, n) => {
+                let found = if n == 1 { "1 more passage found" } else { &format!("{n} more passages found") };
+                format!(
+                    "{found} that the model has no room for (`answer.passage_tokens`, `models.kv_mib`) or would read too long (`answer.first_token_ms`)."
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_around_an_answer_is_in_its_language() {
+        let (english, spanish) = (Said(None), Said(Some(Language::Spanish)));
+        assert!(english.nearest().starts_with("Nearest") && spanish.nearest().starts_with("Lo más cercano"));
+        assert_eq!(english.taken_out(1), "1 sentence taken out because no passage supports it.");
+        assert_eq!(spanish.taken_out(2), "2 frases quitadas porque ningún pasaje las respalda.");
+        assert_eq!(
+            english.unsupported_value("9", "/days", true),
+            "no passage supports `9` at `/days`, which is still in the answer"
+        );
+        assert_eq!(spanish.unsupported_value("9", "/days", false), "ningún pasaje respalda `9` en `/days`");
+        assert!(english.left_out(1).starts_with("1 more passage found that"));
+        assert!(spanish.left_out(3).starts_with("3 pasajes encontrados más, para los que"));
+    }
 }

@@ -21,6 +21,8 @@ use crate::retrieve::milliseconds;
 
 /// Hits that the ranks are counted in.
 const DEPTH: usize = 10;
+/// Warnings about questions that are shown one by one.
+const MOST_WARNINGS: usize = 10;
 /// Files that say who may read a folder.
 const RIGHTS: &str = ".access.toml";
 
@@ -98,7 +100,7 @@ pub fn run(mut session: Session, args: &Args) -> anyhow::Result<()> {
         return output::json(&figures);
     }
     let value = serde_json::to_value(&figures)?;
-    let numbers = value.as_object().into_iter().flatten().filter(|(_, value)| value.is_number());
+    let numbers = value.as_object().into_iter().flatten().filter(|(_, value)| value.is_number() || value.is_null());
     let mut rows: Vec<Vec<String>> = numbers.map(|(name, value)| vec![name.clone(), rounded(value)]).collect();
     for stage in &figures.stages {
         rows.push(vec![format!("{} p50 / p95, ms", stage.stage), format!("{:.0} / {:.0}", stage.p50_ms, stage.p95_ms)]);
@@ -246,6 +248,7 @@ pub fn open(session: &mut Session, dir: &Path) -> anyhow::Result<App> {
 
 fn rounded(value: &serde_json::Value) -> String {
     match value.as_f64() {
+        None => "-".to_owned(),
         Some(number) if !value.is_u64() => format!("{number:.3}"),
         _ => value.to_string(),
     }
@@ -256,17 +259,40 @@ pub fn read_questions(dir: &Path, limit: Option<usize>) -> anyhow::Result<Vec<Qu
     let path = dir.join("questions.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut questions = Vec::new();
+    let mut warnings = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = || format!("{}, line {}", path.display(), number + 1);
         let question: Question = serde_json::from_str(line).with_context(at)?;
         question.caller().with_context(at)?;
+        if question.question.trim().is_empty() {
+            bail!("{}: the question is empty", at());
+        }
+        if limit.is_none_or(|limit| questions.len() < limit) {
+            let faults = missing_documents(&question, &dir.join("docs"));
+            warnings.extend(faults.into_iter().map(|fault| format!("{}: {fault}", at())));
+        }
         questions.push(question);
     }
     if questions.is_empty() {
         bail!("{} holds no question", path.display());
     }
+    for warning in warnings.iter().take(MOST_WARNINGS) {
+        eprintln!("warning: {warning}");
+    }
+    if warnings.len() > MOST_WARNINGS {
+        eprintln!("warning: and so in {} more cases", warnings.len() - MOST_WARNINGS);
+    }
     questions.truncate(limit.unwrap_or(usize::MAX));
     Ok(questions)
+}
+
+/// What a question names that is not among the documents: its place cannot be found, which no figure would tell.
+fn missing_documents(question: &Question, docs: &Path) -> Vec<String> {
+    let named = [&question.doc].into_iter().filter(|doc| !doc.is_empty()).chain(&question.also);
+    let missing = named.filter(|document| !docs.join(document).is_file());
+    missing
+        .map(|document| format!("`{}` is not among the documents in {}", output::printable(document), docs.display()))
+        .collect()
 }
 
 fn outcome<'a>(app: &App, question: &'a Question, mode: AnswerMode) -> anyhow::Result<Outcome<'a>> {
@@ -290,4 +316,31 @@ fn citations_hold(app: &App, caller: &Caller, answer: &Answer) -> anyhow::Result
         }
     }
     Ok(marks_hold(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_that_cannot_be_judged_are_told_by_their_line() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("docs")).unwrap();
+        fs::write(folder.path().join("docs/a.md"), "# A").unwrap();
+        let line = |question: &str, doc: &str| {
+            serde_json::json!({"id": "1", "lang": "en", "question": question, "doc": doc, "answerable": true})
+                .to_string()
+        };
+        let read = |lines: &[String]| {
+            fs::write(folder.path().join("questions.jsonl"), lines.join("\n")).unwrap();
+            read_questions(folder.path(), None)
+        };
+        let questions = read(&[line("Who?", "a.md"), String::new(), line("When?", "b.md")]).unwrap();
+        let docs = folder.path().join("docs");
+        assert!(missing_documents(&questions[0], &docs).is_empty());
+        let missing = missing_documents(&questions[1], &docs);
+        assert!(missing.len() == 1 && missing[0].contains("`b.md`"), "{missing:?}");
+        let refused = read(&[line("Who?", "a.md"), String::new(), line(" ", "a.md")]).unwrap_err().to_string();
+        assert!(refused.contains("line 3") && refused.contains("empty"), "{refused}");
+    }
 }

@@ -65,6 +65,12 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
         Command::Revoke { id } => AccountCommand::RevokeKey { id: id.clone() },
     };
     let reply = session.accounts(&command)?;
+    if let AccountReply::KeyCreated(created) = &reply {
+        for group in &created.unknown_groups {
+            let group = output::printable(group);
+            eprintln!("warning: nobody is in the group {group} and no document is open to it; is it written right?");
+        }
+    }
     if session.json {
         return output::json(&reply.document()?);
     }
@@ -83,7 +89,7 @@ pub fn run(session: &Session, args: &Args) -> anyhow::Result<()> {
 }
 
 fn show(created: &CreatedKey) {
-    let CreatedKey { key, reads, local_user, record } = created;
+    let CreatedKey { key, reads, local_user, record, .. } = created;
     outln!("{key}\n");
     outln!("This is the only time that the key is shown: keep it where its program finds it, and nowhere else.");
     outln!("A program sends it with each request:  Authorization: Bearer KEY");

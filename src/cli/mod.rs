@@ -210,23 +210,29 @@ fn questions(
     batch: Option<&Path>,
     settings: &crate::config::Answer,
 ) -> anyhow::Result<Vec<String>> {
-    let mut questions = Vec::new();
-    match batch {
-        Some(path) => {
-            let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            questions.extend(utf8(bytes)?.lines().map(str::to_owned).filter(|line| !line.trim().is_empty()));
-        }
-        None if words.len() == 1 && words[0] == "-" => {
+    if let Some(path) = batch {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        return questions_of(&utf8(bytes)?, settings);
+    }
+    let question = match words {
+        [word] if word == "-" => {
             let mut bytes = Vec::new();
             // A question is short; whatever else comes through the pipe is not read to its end.
             std::io::stdin().lock().take(1 << 20).read_to_end(&mut bytes).context("cannot read standard input")?;
-            questions.push(utf8(bytes)?);
+            utf8(bytes)?
         }
-        None => questions.push(utf8(words.join(OsStr::new(" ")).into_encoded_bytes())?),
-    }
-    for (number, question) in questions.iter().enumerate() {
-        let line = || if batch.is_some() { format!("line {}", number + 1) } else { "cannot ask this".to_owned() };
-        crate::answer::validate(question, settings).with_context(line)?;
+        words => utf8(words.join(OsStr::new(" ")).into_encoded_bytes())?,
+    };
+    crate::answer::validate(&question, settings).context("cannot ask this")?;
+    Ok(vec![question])
+}
+
+/// The lines of a file that are not empty, numbered as an editor does where one cannot be asked.
+fn questions_of(text: &str, settings: &crate::config::Answer) -> anyhow::Result<Vec<String>> {
+    let mut questions = Vec::new();
+    for (at, question) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        crate::answer::validate(question, settings).with_context(|| format!("line {}", at + 1))?;
+        questions.push(question.to_owned());
     }
     Ok(questions)
 }
@@ -236,4 +242,17 @@ fn utf8(bytes: Vec<u8>) -> anyhow::Result<String> {
         let at = error.utf8_error().valid_up_to();
         anyhow::anyhow!("the question is not valid UTF-8 (byte {at}): set the terminal or the calling program to UTF-8")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_of_a_batch_is_told_by_its_line_in_the_file() {
+        let settings = Config::load(None).unwrap().answer;
+        assert_eq!(questions_of("\nWho?\n\nWhen?\n", &settings).unwrap(), ["Who?", "When?"]);
+        let long = format!("Who?\n\n\n{}\n", "very ".repeat(10_000));
+        assert_eq!(questions_of(&long, &settings).unwrap_err().to_string(), "line 4");
+    }
 }

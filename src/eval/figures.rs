@@ -52,42 +52,42 @@ pub struct Record {
     pub answer: String,
 }
 
-/// The figures, as `eval --json` prints them.
+/// The figures, as `eval --json` prints them; `None` where no question tells anything about one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// How many were asked.
     pub questions: usize,
     /// Share of answerable ones whose place is the first hit.
     #[serde(rename = "hit@1")]
-    pub hit_at_1: f64,
+    pub hit_at_1: Option<f64>,
     /// Share whose place is among the first five.
     #[serde(rename = "hit@5")]
-    pub hit_at_5: f64,
+    pub hit_at_5: Option<f64>,
     /// Mean of 1 / rank of the place, 0 beyond ten.
     #[serde(rename = "mrr@10")]
-    pub mrr_at_10: f64,
+    pub mrr_at_10: Option<f64>,
     /// Mean share of the evidence's words in the first five passages.
     #[serde(rename = "evidence@5")]
-    pub evidence_at_5: f64,
+    pub evidence_at_5: Option<f64>,
     /// In the first ten.
     #[serde(rename = "evidence@10")]
-    pub evidence_at_10: f64,
+    pub evidence_at_10: Option<f64>,
     /// Share of answerable ones whose answer text contains an accepted answer.
-    pub contains_gold: f64,
+    pub contains_gold: Option<f64>,
     /// Mean token F1 of answerable ones.
-    pub answer_f1: f64,
+    pub answer_f1: Option<f64>,
     /// Share of answerable ones that match exactly.
-    pub exact_match: f64,
+    pub exact_match: Option<f64>,
     /// Median words of the answers given.
-    pub answer_words: f64,
+    pub answer_words: Option<f64>,
     /// Of those abstained from, the share that has no answer.
-    pub abstain_precision: f64,
+    pub abstain_precision: Option<f64>,
     /// Of those without an answer, the share abstained from.
-    pub abstain_recall: f64,
+    pub abstain_recall: Option<f64>,
     /// How well `relevance` tells those with an answer from those without: the area under the ROC curve, 0.5 by chance.
-    pub relevance_auroc: f64,
+    pub relevance_auroc: Option<f64>,
     /// Share of answers given of which every sentence has a mark and every quote is the stored text.
-    pub cited_supported: f64,
+    pub cited_supported: Option<f64>,
     /// Median time of a question in milliseconds.
     pub p50_ms: f64,
     /// 95th percentile.
@@ -113,7 +113,7 @@ pub fn figures(records: &[Record]) -> Figures {
     let abstained = records.iter().filter(|record| record.abstained).count();
     let rightly = records.iter().filter(|record| record.abstained && !record.answerable).count();
     let given: Vec<&Record> = records.iter().filter(|record| !record.abstained).collect();
-    let mean = |value: &dyn Fn(&Record) -> f64| share(answerable.iter().map(|r| value(r)).sum(), answerable.len());
+    let mean = |value: &dyn Fn(&Record) -> f64| part_of(answerable.iter().map(|r| value(r)).sum(), answerable.len());
     let stage = |stage, value: fn(&Record) -> f64| {
         let times = sorted(records.iter().map(value));
         StageTimes { stage, p50_ms: percentile(&times, 0.50), p95_ms: percentile(&times, 0.95) }
@@ -129,11 +129,12 @@ pub fn figures(records: &[Record]) -> Figures {
         contains_gold: mean(&|record| record.contains_gold),
         answer_f1: mean(&|record| record.f1),
         exact_match: mean(&|record| record.exact),
-        answer_words: percentile(&sorted(given.iter().map(|record| record.words as f64)), 0.50),
-        abstain_precision: share(rightly as f64, abstained),
-        abstain_recall: share(rightly as f64, records.len() - answerable.len()),
+        answer_words: (!given.is_empty())
+            .then(|| percentile(&sorted(given.iter().map(|record| record.words as f64)), 0.50)),
+        abstain_precision: part_of(rightly as f64, abstained),
+        abstain_recall: part_of(rightly as f64, records.len() - answerable.len()),
         relevance_auroc: auroc(records),
-        cited_supported: share(given.iter().filter(|record| record.cited).count() as f64, given.len()),
+        cited_supported: part_of(given.iter().filter(|record| record.cited).count() as f64, given.len()),
         p50_ms: percentile(&times, 0.50),
         p95_ms: percentile(&times, 0.95),
         stages: vec![
@@ -157,8 +158,8 @@ impl Record {
 }
 
 /// The chance that a question with an answer has a greater `relevance` than one without, ties counted half (Mann and
-/// Whitney). 0 where either kind is missing.
-fn auroc(records: &[Record]) -> f64 {
+/// Whitney). `None` where either kind is missing.
+fn auroc(records: &[Record]) -> Option<f64> {
     let of = |answerable| records.iter().filter(move |record| record.answerable == answerable);
     let mut above = 0.0;
     for with in of(true) {
@@ -170,7 +171,12 @@ fn auroc(records: &[Record]) -> f64 {
             };
         }
     }
-    share(above, of(true).count() * of(false).count())
+    part_of(above, of(true).count() * of(false).count())
+}
+
+/// A part of a whole, unless that is nothing.
+fn part_of(part: f64, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| share(part, whole))
 }
 
 /// A part of a whole; 0 of nothing.
@@ -211,7 +217,21 @@ mod tests {
         let records =
             [record(true, 0.9, false), record(true, 0.2, true), record(false, 0.1, true), record(false, 0.3, false)];
         let figures = figures(&records);
-        assert_eq!((figures.abstain_precision, figures.abstain_recall, figures.relevance_auroc), (0.5, 0.5, 0.75));
-        assert_eq!(auroc(&records[..2]), 0.0);
+        let told = [figures.abstain_precision, figures.abstain_recall, figures.relevance_auroc];
+        assert_eq!(told, [Some(0.5), Some(0.5), Some(0.75)]);
+    }
+
+    #[test]
+    fn what_no_question_tells_is_not_0() {
+        let value = |records: &[Record]| serde_json::to_value(figures(records)).unwrap();
+        let answerable = value(&[record(true, 0.9, false), record(true, 0.2, false)]);
+        for name in ["abstain_precision", "abstain_recall", "relevance_auroc"] {
+            assert!(answerable[name].is_null(), "{name}: {answerable}");
+        }
+        assert_eq!((&answerable["hit@1"], &answerable["cited_supported"]), (&0.0.into(), &0.0.into()));
+        let unanswerable = value(&[record(false, 0.1, true)]);
+        for name in ["hit@5", "contains_gold", "relevance_auroc", "cited_supported", "answer_words"] {
+            assert!(unanswerable[name].is_null(), "{name}: {unanswerable}");
+        }
     }
 }

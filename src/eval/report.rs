@@ -43,6 +43,7 @@ fn rows(figures: &Figures) -> Vec<(String, String)> {
         match value.as_f64() {
             Some(number) if value.is_u64() || number > 100.0 => rows.push((name.clone(), format!("{number:.0}"))),
             Some(number) => rows.push((name.clone(), format!("{number:.3}"))),
+            None if value.is_null() => rows.push((name.clone(), "-".to_owned())),
             None => {}
         }
     }

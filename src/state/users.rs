@@ -1,5 +1,6 @@
 //! Local users and the groups that they are in.
 
+use intramuros_ingest::access::Principal;
 use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, from_json, now_ms, to_json};
@@ -247,6 +248,25 @@ impl State {
             }
         }
         Ok(groups)
+    }
+
+    /// Those of some groups that nobody is in and that no document is open to.
+    pub async fn unknown_groups(&self, groups: &[String]) -> Result<Vec<String>, StateError> {
+        let mut unknown = Vec::new();
+        for group in groups {
+            let known: Option<(i64,)> = sqlx::query_as(
+                "SELECT 1 WHERE EXISTS (SELECT 1 FROM user_groups WHERE group_name = $1)
+                    OR EXISTS (SELECT 1 FROM document_readers WHERE principal = $2)",
+            )
+            .bind(group)
+            .bind(Principal::Group(group.clone()).to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+            if known.is_none() {
+                unknown.push(group.clone());
+            }
+        }
+        Ok(unknown)
     }
 
     /// The groups that a user is in; none for a name that is no user.
