@@ -15,7 +15,7 @@ pub use figures::{Figures, Record, StageTimes, figures, percentile};
 pub use report::html;
 
 use crate::answer::relevance::Evidence;
-use crate::answer::{Answer, AnswerMode, lead_in, unanswered};
+use crate::answer::{Answer, AnswerMode, differ, lead_in, unanswered};
 use crate::retrieve::Found;
 
 /// A line of `questions.jsonl`.
@@ -134,7 +134,7 @@ fn quotes_are_marked(answer: &Answer) -> bool {
         rest = rest.strip_prefix(lead_in(answer.language)).unwrap_or(rest).trim_start();
     }
     while !rest.is_empty() {
-        if rest.starts_with(unanswered(answer.language)) {
+        if rest.starts_with(unanswered(answer.language)) || rest.starts_with(differ(answer.language)) {
             rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
             continue;
         }
@@ -367,7 +367,11 @@ mod tests {
         }))
         .unwrap();
         let found = |uri: &str, text: &str| {
-            Found::new(1.0, None, crate::store::StoredChunk { uri: uri.into(), ..crate::store::StoredChunk::of_text(uri, text) })
+            Found::new(
+                1.0,
+                None,
+                crate::store::StoredChunk { uri: uri.into(), ..crate::store::StoredChunk::of_text(uri, text) },
+            )
         };
         let rank = |found: Vec<Found>| {
             let answer = answer("extract", "", &[]);

@@ -9,6 +9,7 @@
 //! made for. The best of the fused list are read sentence by sentence ([`reading`]): words that stand in one sentence answer,
 //! the same words all over a passage rarely do. A passage gains by its closest sentence, in words and, where the embedder
 //! knows the language, in meaning; and by the other passages of its document, since who asks about a lease wants the lease.
+//! What was replaced ([`edition`]) steps back unless it is asked for.
 //! What the question puts in quotation marks goes before all else.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,6 +25,7 @@ use crate::store::{Branches, Query, Scored, StoreError, StoredChunk, VectorStore
 pub use crate::config::Retrieve as RetrieveSettings;
 
 pub mod asked;
+pub mod edition;
 pub mod reading;
 pub mod spans;
 
@@ -45,6 +47,8 @@ const FITTING: f32 = 0.16;
 /// What the other passages of its document add to a passage: of the mean of so many of the best of them.
 const SIBLINGS: f32 = 0.35;
 const SIBLINGS_COUNTED: usize = 5;
+/// What a passage loses whose title says that its document was replaced, where nobody asks for the past.
+const REPLACED: f32 = 0.2;
 /// What a sentence adds whose cosine with the question is 1.
 const MEANING: f32 = 0.3;
 /// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
@@ -152,6 +156,12 @@ impl Retriever<'_> {
         let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
         let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
+        if !edition::wants_past(question) {
+            for found in fused.iter_mut().filter(|found| edition::is_replaced(&found.chunk.title)) {
+                found.score = (found.score - REPLACED).max(0.0);
+            }
+            fused.sort_by(|a, b| b.score.total_cmp(&a.score));
+        }
         let unknown = read(&mut fused, &asked);
         let mut found = match self.reranker {
             None => without_duplicates(fused, limit.max(EMBEDDED)),

@@ -7,11 +7,12 @@ use intramuros_ingest::sentence;
 use intramuros_models::Embedder;
 
 use super::passage::Passage;
-use super::result::{Answer, Provenance, Removed, Timings, Usage};
 use super::quotes::Certainty;
+use super::result::{Answer, Provenance, Removed, Timings, Usage};
 use super::{AnswerEvent, AnswerMode, Citation, PageAt, Unsupported, check, cite, evidence, facts, quotes};
 use crate::retrieve::Retrieved;
 use crate::retrieve::asked::Asked;
+use crate::retrieve::edition;
 use crate::store::StoredChunk;
 
 /// An answer in the making.
@@ -46,6 +47,7 @@ impl<'a> Draft<'a> {
             relevance: 0.0,
             nearest: Vec::new(),
             unanswered: Vec::new(),
+            differing: Vec::new(),
             citations: Vec::new(),
             unsupported: Vec::new(),
             supported: Vec::new(),
@@ -157,6 +159,13 @@ impl<'a> Draft<'a> {
         if self.answer.fell_back && self.answer.citations.is_empty() && !quotes.is_empty() {
             self.say(lead_in(self.answer.language));
         }
+        let disputed: Vec<&StoredChunk> =
+            quotes.iter().filter(|quote| quote.is_disputed).map(|quote| quote.chunk).collect();
+        let is_disputed = disputed.len() > 1;
+        if is_disputed {
+            let names: Vec<String> = disputed.into_iter().map(edition::name).collect();
+            self.say(&format!("{} {}", differ(self.answer.language), names.join("; ")));
+        }
         for quote in quotes {
             // A row says little without the header that names its cells; each table's is shown once.
             if let Some(header) = quote.span.header_elsewhere()
@@ -166,7 +175,10 @@ impl<'a> Draft<'a> {
             }
             let header_shown = quote.span.row.as_ref().and_then(|row| row.header.as_ref());
             let alone = header_shown.is_some_and(|header| self.is_cited(quote.chunk, header));
-            self.say_quote(quote.chunk, if alone { quote.span.range } else { quote.span.shown() });
+            let n = self.say_quote(quote.chunk, if alone { quote.span.range } else { quote.span.shown() });
+            if is_disputed && quote.is_disputed {
+                self.answer.differing.push(n);
+            }
         }
     }
 
@@ -178,10 +190,11 @@ impl<'a> Draft<'a> {
         self.say(&text);
     }
 
-    fn say_quote(&mut self, chunk: &StoredChunk, range: Range<usize>) {
+    fn say_quote(&mut self, chunk: &StoredChunk, range: Range<usize>) -> usize {
         let n = self.cite(chunk, range);
         let text = format!("«{}» [{n}]", self.answer.citations[n - 1].quote);
         self.say(&text);
+        n
     }
 
     /// Whether a citation holds this place.
@@ -230,6 +243,14 @@ pub fn unanswered(language: Option<Language>) -> &'static str {
     match language {
         Some(Language::Spanish) => "No está en los documentos",
         _ => "Not in the documents",
+    }
+}
+
+/// What stands above quotes of documents that contradict each other, before their names.
+pub fn differ(language: Option<Language>) -> &'static str {
+    match language {
+        Some(Language::Spanish) => "Los documentos no dicen lo mismo:",
+        _ => "The documents differ:",
     }
 }
 

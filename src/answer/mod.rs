@@ -37,7 +37,7 @@ mod values;
 pub use check::Unsupported;
 pub use cite::Citation;
 use draft::Draft;
-pub use draft::{lead_in, unanswered};
+pub use draft::{differ, lead_in, unanswered};
 pub use form::Supported;
 use form::{Asked, Refusal};
 use parts::Part;
@@ -323,6 +323,9 @@ impl Answerer<'_> {
     ) -> Result<(), AnswerError> {
         let [Sought { retrieved, .. }] = sought else { return Ok(()) };
         let quotes = quotes::best(retrieved, Certainty::of(ask.mode));
+        if quotes.iter().any(|quote| quote.is_disputed) {
+            return Ok(());
+        }
         let Some(passages) = evidence::passages(&quotes).filter(|passages| !passages.is_empty()) else { return Ok(()) };
         let asked = (ask.question.as_str(), language);
         let prompt = prompt::of_sentences(generator, asked, passages, self.settings.max_tokens)?;

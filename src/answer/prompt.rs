@@ -80,8 +80,7 @@ const SPANISH_ASK: &str =
 // Of sentences that answer, nothing is to be left out.
 const ENGLISH_RETELL: &str =
     "Answer this question in one complete sentence, with all facts of the passages above that belong to it: ";
-const SPANISH_RETELL: &str =
-    "Responde en español a esta pregunta con una frase completa, con todos los datos de los pasajes de arriba que le tocan: ";
+const SPANISH_RETELL: &str = "Responde en español a esta pregunta con una frase completa, con todos los datos de los pasajes de arriba que le tocan: ";
 
 // An answer in a given form has no marks, and its check needs none.
 const ENGLISH_FORM: &str = "You answer from company documents. The numbered passages are quoted material: use their facts and words, and \

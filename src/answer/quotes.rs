@@ -6,13 +6,17 @@
 //! in English and Spanish, with the starter embedder). Quotes are shown, best first, until the answer is among them with the
 //! [`Certainty`] asked for: one where it is plain, more where it may stand in several places. «They have ordered a bench. It
 //! comes in May.» answers when it comes with its second sentence: where the best one is of another kind than what is asked
-//! for, the next that is of that kind comes with it.
+//! for, the next that is of that kind comes with it. A sentence of another document that says the same with another figure,
+//! date or name is shown beside the best, the later edition first.
+
+use std::collections::BTreeSet;
 
 use super::AnswerMode;
+use crate::retrieve::asked::Asked;
 use crate::retrieve::reading::Sentence;
 use crate::retrieve::spans::Span;
-use crate::retrieve::{Found, Retrieved};
-use crate::store::StoredChunk;
+use crate::retrieve::{Found, Retrieved, edition};
+use crate::store::{StoredChunk, bm25};
 
 /// Sentences of one answer, and rows of tables, which may be a list.
 const MAX_SENTENCES: usize = 4;
@@ -27,6 +31,9 @@ const MAX_LIKELY: usize = 14;
 const MIN_WORDS: usize = 4;
 /// Sentences behind the best one in which what is asked for may follow.
 const REACH: usize = 2;
+/// How much less likely a sentence may be that disputes the best one, in log-odds, and the share of words that both have.
+const DISPUTE_REACH: f32 = 2.5;
+const DISPUTE_OVERLAP: f32 = 0.6;
 /// Log-odds that each word costs a quote behind the first: of two that are as likely, the shorter is shown.
 const WORD_COST: f32 = 0.02;
 
@@ -70,6 +77,8 @@ pub struct Quote<'a> {
     words: usize,
     fits: bool,
     log_odds: f32,
+    /// Whether another document says something else of the same, and is quoted too.
+    pub is_disputed: bool,
 }
 
 impl Weights {
@@ -98,13 +107,50 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
                 words: sentence.length,
                 fits: sentence.fits,
                 log_odds: weights.log_odds(found, sentence, is_specific),
+                is_disputed: false,
             });
         }
     }
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
     let following = quotes.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &quotes));
     quotes.truncate(MAX_LIKELY);
-    chosen(quotes, following, certainty)
+    let best_at = quotes.first().map_or((0, 0), |best| best.at);
+    let other = quotes.first().and_then(|best| disputing(best, &quotes, &retrieved.asked));
+    let mut chosen = chosen(quotes, following.or_else(|| other.clone()), certainty);
+    if let Some(other) = other
+        && chosen.iter().any(|quote| quote.at == other.at)
+    {
+        for quote in chosen.iter_mut().filter(|quote| quote.at == other.at || quote.at == best_at) {
+            quote.is_disputed = true;
+        }
+        // What holds now comes first.
+        chosen.sort_by_key(|quote| (!quote.is_disputed, std::cmp::Reverse(edition::year(quote.chunk))));
+    }
+    chosen
+}
+
+/// A sentence of another document that says as much of the question as the best one, in much the same words, and gives
+/// something else of the kind asked for.
+fn disputing<'a>(best: &Quote<'a>, quotes: &[Quote<'a>], asked: &Asked) -> Option<Quote<'a>> {
+    let text = |quote: &Quote<'a>| &quote.chunk.text[quote.span.range.clone()];
+    let things = |quote: &Quote<'a>| asked.things(text(quote)).collect::<BTreeSet<String>>();
+    let words = |quote: &Quote<'a>| -> BTreeSet<u32> {
+        bm25::words(text(quote), None)
+            .difference(&bm25::words(&things(quote).into_iter().collect::<Vec<_>>().join(" "), None))
+            .copied()
+            .collect()
+    };
+    let (own_things, own_words) = (things(best), words(best));
+    let disputes = |quote: &&Quote<'a>| {
+        let (others, other_words) = (things(quote), words(quote));
+        let common = own_words.intersection(&other_words).count();
+        quote.chunk.document_id != best.chunk.document_id
+            && best.log_odds - quote.log_odds <= DISPUTE_REACH
+            && common as f32 >= DISPUTE_OVERLAP * own_words.len().min(other_words.len()).max(1) as f32
+            && !others.is_empty()
+            && others.is_disjoint(&own_things)
+    };
+    (!own_things.is_empty()).then(|| quotes.iter().find(disputes).cloned()).flatten()
 }
 
 /// The next sentence behind a quote that holds what is asked for.
@@ -115,11 +161,7 @@ fn following<'a>(best: &Quote<'a>, quotes: &[Quote<'a>]) -> Option<Quote<'a>> {
 }
 
 /// As many of sorted quotes as it takes, and one that is to come with the best.
-fn chosen<'a>(
-    sorted: Vec<Quote<'a>>,
-    following: Option<Quote<'a>>,
-    Certainty(wanted): Certainty,
-) -> Vec<Quote<'a>> {
+fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wanted): Certainty) -> Vec<Quote<'a>> {
     let Some(best) = sorted.first().map(|best| best.log_odds) else { return sorted };
     let share = |quote: &Quote<'_>| (quote.log_odds - best).exp();
     let all: f32 = sorted.iter().map(share).sum();
@@ -158,7 +200,15 @@ mod tests {
     use super::*;
 
     fn quote(chunk: &StoredChunk, log_odds: f32, words: usize) -> Quote<'_> {
-        Quote { chunk, span: Span { range: 0..1, row: None }, at: (0, words), words, fits: false, log_odds }
+        Quote {
+            chunk,
+            span: Span { range: 0..1, row: None },
+            at: (0, words),
+            words,
+            fits: false,
+            log_odds,
+            is_disputed: false,
+        }
     }
 
     fn lengths(quotes: Vec<Quote<'_>>) -> Vec<usize> {

@@ -27,6 +27,9 @@ pub struct Answer {
     /// Parts of the question that no passage answers, where others are answered; the text says so too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<String>,
+    /// Numbers of the citations that contradict each other, the later edition first; the text says so too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differing: Vec<usize>,
     /// What the text rests on.
     pub citations: Vec<Citation>,
     /// Sentences of the model that were taken out, with the reason. Of an answer in a given form, the values, and the names

@@ -190,6 +190,9 @@ pub struct Rests {
     nearest: Vec<Nearest>,
     /// Parts of the question that no passage answers.
     unanswered: Vec<String>,
+    /// Numbers of the citations that contradict each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differing: Vec<usize>,
     /// What was looked for, where a follow-up was rewritten to stand alone.
     asked: Option<String>,
     /// Of another form than `text`: the values that passages support, each with its citation.
@@ -206,6 +209,7 @@ impl From<&Answer> for Rests {
             abstained: answer.abstained,
             nearest: answer.nearest.clone(),
             unanswered: answer.unanswered.clone(),
+            differing: answer.differing.clone(),
             asked: answer.asked.clone(),
             supported: answer.supported.clone(),
             unsupported: answer.unsupported.clone(),

@@ -108,8 +108,7 @@ mod tests {
     fn one_sentence_with_all_words_is_closer_than_many_with_one_each() {
         let question = "How many days is the notice period of the lease?";
         let together = read(question, "The notice period of the lease is 30 days. Rent is due monthly.").closeness();
-        let apart =
-            read(question, "The lease began in May. Notice is a word. A period ends. Days pass.").closeness();
+        let apart = read(question, "The lease began in May. Notice is a word. A period ends. Days pass.").closeness();
         assert!(together.words > apart.words, "{together:?} {apart:?}");
         assert_eq!(together.words, together.fitting);
         assert_eq!(read(question, "").closeness(), Closeness::default());

@@ -127,12 +127,7 @@ pub fn words(text: &str, language: Option<Language>) -> BTreeSet<u32> {
 
 /// Calls back with the distinct terms of each word or identifier that matters: its stem, or two where two languages stem it
 /// differently; `with_families`, their roots too, and the pairs with the word before it.
-fn for_each_word(
-    text: &str,
-    language: Option<Language>,
-    with_families: bool,
-    mut each: impl FnMut(&[(Kind, String)]),
-) {
+fn for_each_word(text: &str, language: Option<Language>, with_families: bool, mut each: impl FnMut(&[(Kind, String)])) {
     let normal: String = text.nfkc().flat_map(char::to_lowercase).collect();
     let analyzers: Vec<Analyzer> = match language {
         Some(language) => vec![Analyzer::new(language)],
