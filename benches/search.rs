@@ -12,6 +12,7 @@ use std::{env, fs, thread};
 
 use intramuros::config::Config;
 use intramuros::retrieve::Retriever;
+use intramuros::retrieve::vectors::SentenceVectors;
 use intramuros::store::edge::EdgeStore;
 use intramuros::store::{EmbedderIdentity, Query, Scored, SparseVector, VectorStore, bm25};
 use intramuros_ingest::access::{Acl, Caller, Principal};
@@ -121,8 +122,15 @@ fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String
     let vectors = queries.iter().map(|(_, query)| query.dense.clone()).collect();
     let embedder = RealTimeMadeUpVector::open(vectors);
     let tokens: usize = embedder.questions.iter().map(|question| embedder.count_tokens(question)).sum();
-    let retriever =
-        Retriever { store, embedder: &embedder, languages: &[], reranker: None, settings: &config.retrieve };
+    let sentences = SentenceVectors::default();
+    let retriever = Retriever {
+        store,
+        embedder: &embedder,
+        sentences: &sentences,
+        languages: &[],
+        reranker: None,
+        settings: &config.retrieve,
+    };
     let (mut with, mut without, mut embedding) = (Vec::new(), Vec::new(), Vec::new());
     for ((caller, _), words) in queries.iter().zip(words) {
         let retrieved = retriever.search(caller, words, config.retrieve.limit).expect("a search");
@@ -130,8 +138,8 @@ fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String
         without.push(Duration::from_secs_f64((retrieved.took_ms - retrieved.embed_ms) / 1000.0));
         embedding.push(Duration::from_secs_f64(retrieved.embed_ms / 1000.0));
     }
-    report("whole search without the embedding of the question", &mut without);
-    report("whole search with the embedding of the question", &mut with);
+    report("whole search without the embedding of question and sentences", &mut without);
+    report("whole search with it", &mut with);
     let mean = tokens as f64 / embedder.questions.len() as f64;
     report(&format!("  the embedding alone ({}, {mean:.0} tokens)", embedder.identity()), &mut embedding);
 }

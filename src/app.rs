@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigError, StoreKind};
 use crate::lock::{DataLock, LockError};
 use crate::reserve::Reserve;
 use crate::retrieve::Retriever;
+use crate::retrieve::vectors::SentenceVectors;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
@@ -29,6 +30,7 @@ pub struct App {
     uploads: Uploads,
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
+    sentences: SentenceVectors,
     generator: OnceLock<Box<dyn Generator>>,
     reranker: OnceLock<Box<dyn Reranker>>,
     /// Held while a model is opened.
@@ -106,6 +108,7 @@ impl App {
             uploads,
             runtime,
             embedder: OnceLock::new(),
+            sentences: SentenceVectors::default(),
             generator: OnceLock::new(),
             reranker: OnceLock::new(),
             loading: Mutex::new(()),
@@ -253,6 +256,7 @@ impl App {
         Ok(Retriever {
             store: self.store()?.as_ref(),
             embedder: self.embedder()?,
+            sentences: &self.sentences,
             languages: &embedder_entry(&self.config, &self.catalog)?.languages,
             reranker: self.reranker()?,
             settings: &self.config.retrieve,

@@ -28,9 +28,11 @@ pub mod asked;
 pub mod edition;
 pub mod reading;
 pub mod spans;
+pub mod vectors;
 
 use asked::Asked;
 use reading::{Closeness, Reading, Sentence};
+use vectors::SentenceVectors;
 
 /// Share of common word shingles from which two passages count as the same.
 const DUPLICATE_SIMILARITY: f32 = 0.85;
@@ -61,6 +63,8 @@ pub struct Retriever<'a> {
     pub store: &'a dyn VectorStore,
     /// The embedder that made them.
     pub embedder: &'a dyn Embedder,
+    /// What it made of sentences lately.
+    pub sentences: &'a SentenceVectors,
     /// The languages it covers, as ISO 639-1 codes; empty where that is not known.
     pub languages: &'a [String],
     /// Puts the best passages in order, where there is one.
@@ -103,7 +107,7 @@ pub struct Retrieved {
     pub information: f32,
     /// Whether a reranker put them in order.
     pub is_reranked: bool,
-    /// Milliseconds for the question's vector.
+    /// Milliseconds for the vectors of the question and of sentences.
     pub embed_ms: f64,
     /// Milliseconds for all of it.
     pub took_ms: f64,
@@ -143,7 +147,7 @@ impl Retriever<'_> {
         let started = Instant::now();
         let asked = Asked::read(question);
         let dense = self.embedder.embed_query(question)?;
-        let embed_ms = milliseconds(started);
+        let mut embed_ms = milliseconds(started);
         let sparse = bm25::query(question, asked.language);
         let weight: f32 = sparse.values.iter().sum();
         let candidates = self.settings.candidates.max(limit);
@@ -171,7 +175,9 @@ impl Retriever<'_> {
             }
         };
         if is_covered {
-            embed_sentences(self.embedder, &dense, &mut found)?;
+            let started = Instant::now();
+            self.embed_sentences(&dense, &mut found)?;
+            embed_ms += milliseconds(started);
             if self.reranker.is_none() {
                 weigh_meaning(&mut found);
             }
@@ -196,6 +202,31 @@ impl Retriever<'_> {
             embed_ms,
             took_ms: milliseconds(started),
         })
+    }
+
+    /// Gives the sentences of the best passages their cosine with the question.
+    fn embed_sentences(&self, question: &[f32], found: &mut [Found]) -> Result<(), ModelError> {
+        let best = found.len().min(EMBEDDED);
+        let mut sentences: Vec<(&mut Sentence, String)> = Vec::new();
+        for Found { sentences: own, chunk, .. } in &mut found[..best] {
+            let text = |sentence: &Sentence| reading::weighed(&chunk.text, &sentence.span);
+            sentences.extend(own.iter_mut().map(|sentence| {
+                let text = text(sentence);
+                (sentence, text)
+            }));
+        }
+        // Those of a long table that share nothing with the question are left out.
+        sentences.sort_by(|(a, _), (b, _)| b.words.total_cmp(&a.words));
+        sentences.truncate(EMBEDDED_SENTENCES);
+        let texts: Vec<&str> = sentences.iter().map(|(_, text)| text.as_str()).collect();
+        let vectors = self.sentences.of(self.embedder, &texts)?;
+        for ((sentence, _), vector) in sentences.iter_mut().zip(vectors) {
+            sentence.meaning = Some(question.iter().zip(&*vector).map(|(a, b)| a * b).sum());
+        }
+        for Found { sentences, closeness, .. } in &mut found[..best] {
+            closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
+        }
+        Ok(())
     }
 }
 
@@ -294,31 +325,6 @@ fn siblings(fused: &[Found]) -> Vec<f32> {
         others.take(SIBLINGS_COUNTED).sum::<f32>() / SIBLINGS_COUNTED as f32
     };
     fused.iter().zip(own_places).map(mean).collect()
-}
-
-/// Gives the sentences of the best passages their cosine with the question.
-fn embed_sentences(embedder: &dyn Embedder, question: &[f32], found: &mut [Found]) -> Result<(), ModelError> {
-    let best = found.len().min(EMBEDDED);
-    let mut sentences: Vec<(&mut Sentence, String)> = Vec::new();
-    for Found { sentences: own, chunk, .. } in &mut found[..best] {
-        let text = |sentence: &Sentence| reading::weighed(&chunk.text, &sentence.span);
-        sentences.extend(own.iter_mut().map(|sentence| {
-            let text = text(sentence);
-            (sentence, text)
-        }));
-    }
-    // Those of a long table that share nothing with the question are left out.
-    sentences.sort_by(|(a, _), (b, _)| b.words.total_cmp(&a.words));
-    sentences.truncate(EMBEDDED_SENTENCES);
-    let texts: Vec<&str> = sentences.iter().map(|(_, text)| text.as_str()).collect();
-    let vectors = embedder.embed_passages(&texts)?;
-    for ((sentence, _), vector) in sentences.iter_mut().zip(vectors) {
-        sentence.meaning = Some(question.iter().zip(&vector).map(|(a, b)| a * b).sum());
-    }
-    for Found { sentences, closeness, .. } in &mut found[..best] {
-        closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
-    }
-    Ok(())
 }
 
 /// Lets passages gain by the meaning of their closest sentence.

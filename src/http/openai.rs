@@ -191,7 +191,6 @@ pub struct Rests {
     /// Parts of the question that no passage answers.
     unanswered: Vec<String>,
     /// Numbers of the citations that contradict each other.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     differing: Vec<usize>,
     /// What was looked for, where a follow-up was rewritten to stand alone.
     asked: Option<String>,
