@@ -55,7 +55,7 @@ const REPLACED: f32 = 0.2;
 const MEANING: f32 = 0.3;
 /// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
 const EMBEDDED: usize = 8;
-const EMBEDDED_SENTENCES: usize = 60;
+const EMBEDDED_SENTENCES: usize = 80;
 
 /// Hybrid search over one index.
 pub struct Retriever<'a> {
@@ -160,18 +160,15 @@ impl Retriever<'_> {
         let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
         let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
-        if !edition::wants_past(question) {
-            for found in fused.iter_mut().filter(|found| edition::is_replaced(&found.chunk.title)) {
-                found.score = (found.score - REPLACED).max(0.0);
-            }
-            fused.sort_by(|a, b| b.score.total_cmp(&a.score));
-        }
+        step_back(&mut fused, question);
         let unknown = read(&mut fused, &asked);
         let mut found = match self.reranker {
             None => without_duplicates(fused, limit.max(EMBEDDED)),
             Some(reranker) => {
                 let best = without_duplicates(fused, limit.max(self.settings.rerank_candidates));
-                rerank(reranker, question, best, self.settings.rerank_candidates)?
+                let mut ranked = rerank(reranker, question, best, self.settings.rerank_candidates)?;
+                step_back(&mut ranked, question);
+                ranked
             }
         };
         if is_covered {
@@ -287,6 +284,14 @@ impl Branch {
     fn share(&self, score: Option<f32>) -> f32 {
         self.weight * score.unwrap_or(self.last).max(0.0)
     }
+}
+
+/// Lets the passages of replaced documents lose, unless the question wants what held then.
+fn step_back(found: &mut [Found], question: &str) {
+    let is_past =
+        |found: &&mut Found| edition::is_replaced(&found.chunk.title) && !edition::wants_past(question, &found.chunk);
+    found.iter_mut().filter(is_past).for_each(|found| found.score = (found.score - REPLACED).max(0.0));
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
 /// Reads the best of a fused list and lets those gain that have a sentence close to the question, or brothers and sisters
@@ -514,6 +519,19 @@ mod tests {
         assert_eq!(read(&mut all, &asked), 1.0 / 3.0);
         assert_eq!(order(&all), ["b", "a"]);
         assert!(all[0].score <= 1.0);
+    }
+
+    #[test]
+    fn what_was_replaced_steps_back_unless_it_is_asked_for() {
+        let of = |score, title: &str| Found { score, ..found(title, "Ten characters.") };
+        let all = || vec![of(0.8, "Password policy 2024 (replaced)"), of(0.7, "Password policy 2026")];
+        let ordered = |question: &str| {
+            let mut all = all();
+            step_back(&mut all, question);
+            all[0].chunk.title.clone()
+        };
+        assert_eq!(ordered("How long is a password?"), "Password policy 2026");
+        assert_eq!(ordered("How long was a password in 2024?"), "Password policy 2024 (replaced)");
     }
 
     #[test]

@@ -299,7 +299,11 @@ fn held(part: &Part, support: &Said, passage: &Passage<'_>, at: usize) -> Result
     if !names_stand || !part.beginning.iter().all(lent_or_held) {
         return Err(Unsupported::Name);
     }
-    let stands = |number: &String| support.facts.numbers.contains(number) || support.facts.ordinals.contains(number);
+    // «4th» is a figure and a place, and «fourth» says it; «4 days» do not stand in «the fourth day».
+    let stands = |number: &String| {
+        let is_place = facts.ordinals.contains(number) && support.facts.ordinals.contains(number);
+        support.facts.numbers.contains(number) || is_place
+    };
     let numbers_stand = facts.numbers.iter().all(stands);
     // «At first» and the like state no place.
     let is_place = |place: &&String| *place != "1" || !support.facts.ordinals.is_empty();

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use intramuros_ingest::document::Language;
-use intramuros_ingest::sentence;
 use intramuros_models::Embedder;
 
 use super::passage::Passage;
@@ -27,7 +26,7 @@ pub struct Draft<'a> {
 }
 
 /// A sentence of the model with the place that supports it.
-struct Held<'p> {
+pub struct Held<'p> {
     text: String,
     chunk: &'p StoredChunk,
     range: Range<usize>,
@@ -87,10 +86,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Keeps what the model made of sentences that answer if it is supported and tells of each all that was asked for.
-    pub fn take_retold(&mut self, written: &str, passages: &[Passage<'_>], asked: &Asked) {
-        let ranges = sentence::sentences(written);
-        let held: Vec<Held<'_>> = ranges.into_iter().filter_map(|range| self.held(&written[range], passages)).collect();
+    /// Keeps what the model made of sentences that answer if it tells of each all that was asked for.
+    pub fn take_retold(&mut self, held: Vec<Held<'_>>, passages: &[Passage<'_>], asked: &Asked) {
         let text = held.iter().map(|held| held.text.as_str()).collect::<Vec<_>>().join(" ");
         let is_complete = passages.iter().all(|passage| evidence::tells(&text, &passage.chunk.text, asked));
         for held in held {
@@ -103,7 +100,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A sentence of the model with the passage that supports it. What none does is put down as removed.
-    fn held<'p>(&mut self, sentence: &str, passages: &'p [Passage<'_>]) -> Option<Held<'p>> {
+    pub fn held<'p>(&mut self, sentence: &str, passages: &'p [Passage<'_>]) -> Option<Held<'p>> {
         let (text, cited) = without_marks(sentence);
         // The mark of a list item counts nothing, and its list loses items to the check.
         let text = facts::without_list_mark(&text).to_owned();

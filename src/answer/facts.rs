@@ -240,7 +240,7 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
         let group = words[at..].iter().position(|word| word.closed).map_or(words.len(), |last| at + last + 1);
         let mut next = at + 1;
         if let Some(place) = ordinal_of(&word.folded) {
-            facts.ordinals.insert(place.to_owned());
+            facts.ordinals.insert(place);
         }
         if is_negation(&word.folded) {
             facts.negations += 1;
@@ -508,14 +508,19 @@ fn product(value: f64) -> String {
 }
 
 /// The place in an order that a folded word says: «fourth», «cuarta», «tercer».
-fn ordinal_of(folded: &str) -> Option<&'static str> {
+fn ordinal_of(folded: &str) -> Option<String> {
+    let figures = folded.trim_end_matches(|c: char| !c.is_ascii_digit());
+    if !figures.is_empty() && matches!(&folded[figures.len()..], "st" | "nd" | "rd" | "th" | "º" | ".º" | "ª" | ".ª")
+    {
+        return Some(figures.to_owned());
+    }
     let is_form = |form: &&str| {
         *form == folded
             || folded
                 .strip_prefix(*form)
                 .is_some_and(|ending| matches!(ending, "o" | "a" | "os" | "as") && form.len() > 3)
     };
-    ORDINALS.iter().find(|(_, forms)| forms.iter().any(is_form)).map(|(place, _)| *place)
+    ORDINALS.iter().find(|(_, forms)| forms.iter().any(is_form)).map(|(place, _)| (*place).to_owned())
 }
 
 fn signed(number: String, negative: bool) -> String {

@@ -333,9 +333,19 @@ impl Answerer<'_> {
         let passages = prompt.passages.clone();
         let passages: Vec<Passage<'_>> = passages.iter().map(Passage::read).collect();
         let request = self.request(generator, (prompt, caller.scope()), ask, draft);
-        let mut written = String::new();
-        write(generator, request, draft, &mut |_, text| written.push_str(text))?;
-        draft.take_retold(&written, &passages, &retrieved.asked);
+        let mut held = Vec::new();
+        let mut pending = String::new();
+        write(generator, request, draft, &mut |draft, text| {
+            for sentence in taken(&mut pending, text) {
+                held.extend(draft.held(&sentence, &passages));
+            }
+        })?;
+        for range in sentence::sentences(&pending) {
+            held.extend(draft.held(&pending[range], &passages));
+        }
+        if draft.listening {
+            draft.take_retold(held, &passages, &retrieved.asked);
+        }
         Ok(())
     }
 
@@ -391,13 +401,8 @@ impl Answerer<'_> {
         }
         let mut pending = String::new();
         write(generator, request, draft, &mut |draft, text| {
-            pending.push_str(text);
-            let finished = finished_sentences(&pending);
-            for range in finished.clone() {
-                draft.take_sentence(&pending[range], &passages);
-            }
-            if let Some(last) = finished.last() {
-                pending.drain(..last.end);
+            for sentence in taken(&mut pending, text) {
+                draft.take_sentence(&sentence, &passages);
             }
         })?;
         for range in sentence::sentences(&pending) {
@@ -428,6 +433,7 @@ fn write(
     take: &mut dyn FnMut(&mut Draft<'_>, &str),
 ) -> Result<Option<Finish>, AnswerError> {
     let mut events = generator.generate(request)?;
+    let mut looked = Instant::now();
     loop {
         let event = match events.wait(LOOK_EVERY) {
             Waited::Event(event) => event?,
@@ -437,6 +443,11 @@ fn write(
         };
         match event {
             Event::Text(text) => {
+                // What is written may be long in coming to whoever listens.
+                if looked.elapsed() >= LOOK_EVERY {
+                    draft.is_heard();
+                    looked = Instant::now();
+                }
                 // Corrected by the summary, unless the work is stopped before it comes.
                 draft.answer.usage.completion_tokens += generator.count_tokens(&text);
                 take(draft, &text);
@@ -458,9 +469,15 @@ fn write(
     }
 }
 
-/// All sentences but the last, which may still grow: citation marks follow the full stop.
-fn finished_sentences(text: &str) -> Vec<Range<usize>> {
-    let mut sentences = sentence::sentences(text);
-    sentences.pop();
+/// Adds to what is written and takes all sentences off it but the last, which may still grow: citation marks follow the full
+/// stop.
+fn taken(pending: &mut String, text: &str) -> Vec<String> {
+    pending.push_str(text);
+    let mut finished = sentence::sentences(pending);
+    finished.pop();
+    let sentences = finished.iter().map(|range| pending[range.clone()].to_owned()).collect();
+    if let Some(last) = finished.last() {
+        pending.drain(..last.end);
+    }
     sentences
 }

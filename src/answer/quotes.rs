@@ -6,17 +6,17 @@
 //! in English and Spanish, with the starter embedder). Quotes are shown, best first, until the answer is among them with the
 //! [`Certainty`] asked for: one where it is plain, more where it may stand in several places. «They have ordered a bench. It
 //! comes in May.» answers when it comes with its second sentence: where the best one is of another kind than what is asked
-//! for, the next that is of that kind comes with it. A sentence of another document that says the same with another figure,
-//! date or name is shown beside the best, the later edition first.
+//! for, the next that is of that kind comes with it. A sentence of another document that says the same with another figure
+//! or date is shown beside the best, the later edition first.
 
 use std::collections::BTreeSet;
 
 use super::AnswerMode;
-use crate::retrieve::asked::Asked;
+use super::passage::Said;
 use crate::retrieve::reading::Sentence;
 use crate::retrieve::spans::Span;
 use crate::retrieve::{Found, Retrieved, edition};
-use crate::store::{StoredChunk, bm25};
+use crate::store::StoredChunk;
 
 /// Sentences of one answer, and rows of tables, which may be a list.
 const MAX_SENTENCES: usize = 4;
@@ -31,9 +31,12 @@ const MAX_LIKELY: usize = 14;
 const MIN_WORDS: usize = 4;
 /// Sentences behind the best one in which what is asked for may follow.
 const REACH: usize = 2;
-/// How much less likely a sentence may be that disputes the best one, in log-odds, and the share of words that both have.
+/// How much less likely a sentence may be that disputes the best one, in log-odds.
 const DISPUTE_REACH: f32 = 2.5;
-const DISPUTE_OVERLAP: f32 = 0.6;
+/// The share of words that both must have, and how many; the share where they are of two editions of one document.
+const DISPUTE_OVERLAP: f32 = 0.8;
+const DISPUTE_WORDS: usize = 4;
+const EDITION_OVERLAP: f32 = 0.6;
 /// Log-odds that each word costs a quote behind the first: of two that are as likely, the shorter is shown.
 const WORD_COST: f32 = 0.02;
 
@@ -50,6 +53,9 @@ struct Weights {
 const COVERED: Weights = Weights { passage: 9.0, words: 3.2, around: 4.9, kind: 0.9, meaning: 6.5 };
 /// In another one, where vectors say nothing about single sentences.
 const UNCOVERED: Weights = Weights { passage: 10.9, words: 4.4, around: 4.4, kind: 1.1, meaning: 0.0 };
+
+/// What a passage counts by the probability of a reranker, which is near 0 or 1 for most.
+const RERANKED: f32 = 3.0;
 
 /// The probability with which the answer is to be among the quotes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,13 +78,21 @@ pub struct Quote<'a> {
     pub chunk: &'a StoredChunk,
     /// Where it stands in its text.
     pub span: Span,
-    /// Its place in its passage.
-    at: (usize, usize),
+    /// The rank of its passage and its place in that.
+    pub at: (usize, usize),
     words: usize,
     fits: bool,
     log_odds: f32,
     /// Whether another document says something else of the same, and is quoted too.
     pub is_disputed: bool,
+}
+
+#[cfg(test)]
+impl<'a> Quote<'a> {
+    /// A quote of a place, for tests.
+    pub fn of(chunk: &'a StoredChunk, span: Span, at: (usize, usize)) -> Self {
+        Self { chunk, span, at, words: 10, fits: true, log_odds: 0.0, is_disputed: false }
+    }
 }
 
 impl Weights {
@@ -94,7 +108,10 @@ impl Weights {
 
 /// The quotes for a question, best first; at least one when there is any sentence at all.
 pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
-    let weights = if retrieved.is_covered { &COVERED } else { &UNCOVERED };
+    let mut weights = if retrieved.is_covered { COVERED } else { UNCOVERED };
+    if retrieved.is_reranked {
+        weights.passage = RERANKED;
+    }
     let is_specific = retrieved.asked.is_specific();
     let mut quotes = Vec::new();
     for (rank, found) in retrieved.found.iter().take(MAX_PASSAGES).enumerate() {
@@ -114,43 +131,54 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
     let following = quotes.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &quotes));
     quotes.truncate(MAX_LIKELY);
-    let best_at = quotes.first().map_or((0, 0), |best| best.at);
-    let other = quotes.first().and_then(|best| disputing(best, &quotes, &retrieved.asked));
+    let other = quotes.first().and_then(|best| disputing(best, &quotes, retrieved));
+    let best_at = quotes.first().map(|best| best.at);
     let mut chosen = chosen(quotes, following.or_else(|| other.clone()), certainty);
-    if let Some(other) = other
-        && chosen.iter().any(|quote| quote.at == other.at)
-    {
-        for quote in chosen.iter_mut().filter(|quote| quote.at == other.at || quote.at == best_at) {
-            quote.is_disputed = true;
-        }
-        // What holds now comes first.
-        chosen.sort_by_key(|quote| (!quote.is_disputed, std::cmp::Reverse(edition::year(quote.chunk))));
+    let places = [best_at, other.map(|other| other.at)];
+    let is_one = |quote: &Quote<'_>| places.contains(&Some(quote.at));
+    if places[1].is_some() && chosen.iter().filter(|quote| is_one(quote)).count() == 2 {
+        chosen.iter_mut().for_each(|quote| quote.is_disputed = is_one(quote));
+        // The later edition comes first, where both tell theirs; the sort is stable.
+        let years: Vec<Option<u16>> =
+            chosen.iter().filter(|quote| quote.is_disputed).map(|quote| edition::year(quote.chunk)).collect();
+        let is_dated = years.iter().all(Option::is_some);
+        chosen.sort_by_key(|quote| {
+            let year = edition::year(quote.chunk).filter(|_| quote.is_disputed && is_dated);
+            (!quote.is_disputed, std::cmp::Reverse(year))
+        });
     }
     chosen
 }
 
-/// A sentence of another document that says as much of the question as the best one, in much the same words, and gives
-/// something else of the kind asked for.
-fn disputing<'a>(best: &Quote<'a>, quotes: &[Quote<'a>], asked: &Asked) -> Option<Quote<'a>> {
-    let text = |quote: &Quote<'a>| &quote.chunk.text[quote.span.range.clone()];
-    let things = |quote: &Quote<'a>| asked.things(text(quote)).collect::<BTreeSet<String>>();
-    let words = |quote: &Quote<'a>| -> BTreeSet<u32> {
-        bm25::words(text(quote), None)
-            .difference(&bm25::words(&things(quote).into_iter().collect::<Vec<_>>().join(" "), None))
-            .copied()
-            .collect()
-    };
-    let (own_things, own_words) = (things(best), words(best));
+/// A sentence of another document that speaks of the same as the best one and gives another figure or date. Of the same
+/// speaks another edition of a document, in other words too; of other documents only what is nearly the same sentence: two
+/// leases have two rents and contradict nothing.
+fn disputing<'a>(best: &Quote<'a>, quotes: &[Quote<'a>], retrieved: &Retrieved) -> Option<Quote<'a>> {
+    if !retrieved.asked.wants_figures() || best.span.row.is_some() {
+        return None;
+    }
+    let read = |quote: &Quote<'a>| Said::read(&quote.chunk.text[quote.span.range.clone()], quote.chunk.language);
+    let own = read(best);
     let disputes = |quote: &&Quote<'a>| {
-        let (others, other_words) = (things(quote), words(quote));
-        let common = own_words.intersection(&other_words).count();
+        let other = read(quote);
+        let common = own.terms.intersection(&other.terms).count();
+        let share = common as f32 / own.terms.len().min(other.terms.len()).max(1) as f32;
+        let speaks_of_same = if edition::is_same_work(&best.chunk.title, &quote.chunk.title) {
+            share >= EDITION_OVERLAP
+        } else {
+            share >= DISPUTE_OVERLAP && common >= DISPUTE_WORDS && own.facts.names == other.facts.names
+        };
+        let differ = |a: &BTreeSet<String>, b: &BTreeSet<String>| !a.is_empty() && !b.is_empty() && a.is_disjoint(b);
+        let dates_differ = !own.facts.dates.is_empty()
+            && !other.facts.dates.is_empty()
+            && own.facts.dates.is_disjoint(&other.facts.dates);
         quote.chunk.document_id != best.chunk.document_id
+            && quote.span.row.is_none()
             && best.log_odds - quote.log_odds <= DISPUTE_REACH
-            && common as f32 >= DISPUTE_OVERLAP * own_words.len().min(other_words.len()).max(1) as f32
-            && !others.is_empty()
-            && others.is_disjoint(&own_things)
+            && speaks_of_same
+            && (differ(&own.facts.amounts, &other.facts.amounts) || dates_differ)
     };
-    (!own_things.is_empty()).then(|| quotes.iter().find(disputes).cloned()).flatten()
+    quotes.iter().find(disputes).cloned()
 }
 
 /// The next sentence behind a quote that holds what is asked for.
@@ -172,8 +200,9 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wa
         let worth = |quote: &Quote<'_>| quote.log_odds - WORD_COST * quote.words as f32;
         worth(b).total_cmp(&worth(a))
     });
-    let wanted_anyway = 1 + usize::from(following.is_some());
+    let mut anyway = vec![rest[0].at];
     if let Some(following) = following {
+        anyway.push(following.at);
         rest.retain(|quote| quote.at != following.at);
         rest.insert(1, following);
     }
@@ -184,7 +213,7 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wa
             Some(_) => (&mut rows, MAX_ROWS),
         };
         let has_room = words + quote.words <= MAX_WORDS && *count < most;
-        let is_wanted = chosen.len() < wanted_anyway || held < wanted;
+        let is_wanted = anyway.contains(&quote.at) || held < wanted;
         if chosen.is_empty() || (is_wanted && has_room) {
             *count += 1;
             words += quote.words;
@@ -198,6 +227,8 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retrieve::asked::Asked;
+    use crate::retrieve::reading::Reading;
 
     fn quote(chunk: &StoredChunk, log_odds: f32, words: usize) -> Quote<'_> {
         Quote {
@@ -232,6 +263,48 @@ mod tests {
         let all = vec![quote(&chunk, 3.0, 20), quote(&chunk, 2.9, 200), quote(&chunk, 2.8, 30), quote(&chunk, 2.8, 15)];
         assert_eq!(lengths(chosen(all, None, Certainty(0.99))), [20, 15, 30]);
         assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], None, Certainty(0.5))), [200], "better than nothing");
+    }
+
+    /// What is disputed when two documents are found for a question.
+    fn disputed(question: &str, documents: [(&str, &str); 2]) -> Vec<String> {
+        let asked = Asked::read(question);
+        let found = documents.map(|(title, text)| {
+            let chunk = StoredChunk { language: asked.language, ..StoredChunk::of_text(title, text) };
+            let sentences = Reading::of(&chunk, &asked).sentences;
+            Found { sentences, ..Found::new(0.8, None, chunk) }
+        });
+        let retrieved = Retrieved {
+            found: found.to_vec(),
+            asked,
+            is_covered: false,
+            unknown: 0.0,
+            information: 0.5,
+            is_reranked: false,
+            embed_ms: 0.0,
+            took_ms: 0.0,
+        };
+        let quotes = best(&retrieved, Certainty(0.1));
+        quotes.iter().filter(|quote| quote.is_disputed).map(|quote| quote.chunk.title.clone()).collect()
+    }
+
+    #[test]
+    fn documents_that_contradict_each_other_are_shown_side_by_side() {
+        let question = "How many days of annual leave do employees have?";
+        let old = ("Leave policy 2024", "Employees have 23 days of annual leave a year.");
+        let new = ("Leave policy 2026", "All employees have 25 days of annual leave.");
+        assert_eq!(disputed(question, [old, new]), ["Leave policy 2026", "Leave policy 2024"]);
+        let other = ("Welcome pack", "Employees have 22 days of annual leave a year.");
+        assert_eq!(disputed(question, [old, other]).len(), 2);
+        let same = ("Welcome pack", "Employees have twenty-three days of annual leave a year.");
+        assert!(disputed(question, [old, same]).is_empty());
+        let leases =
+            [("Lease Madrid", "The monthly rent is 1,200 euros."), ("Lease Sevilla", "The monthly rent is 950 euros.")];
+        assert!(disputed("How much is the monthly rent?", leases).is_empty());
+        let countries = [
+            ("Leave in Spain", "Employees in Spain have 23 days of annual leave a year."),
+            ("Leave in Portugal", "Employees in Portugal have 22 days of annual leave a year."),
+        ];
+        assert!(disputed(question, countries).is_empty());
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub struct Answer {
     pub timings_ms: Timings,
     /// `generate` or `extract`: what the text is, after a fallback too.
     pub mode: AnswerMode,
-    /// Whether exact quotes stand in place of the model's text, because that did not hold or the model does not write the
-    /// language.
+    /// Whether exact quotes stand in place of the model's text: that did not hold or left something out, or the question is
+    /// one that the model is not given (another language, a table, several parts, documents that differ).
     pub fell_back: bool,
     /// Language of the question, where clear.
     #[schema(value_type = Option<String>, example = "es")]

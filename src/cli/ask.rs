@@ -124,8 +124,8 @@ impl Said {
 
     fn fell_back(&self) -> &'static str {
         self.either(
-            "No text of the model holds against the documents; these are exact quotes instead.",
-            "Ningún texto del modelo se sostiene con los documentos; en su lugar hay citas textuales.",
+            "No written answer says all that the documents say; these are exact quotes instead.",
+            "Ninguna respuesta redactada dice todo lo que dicen los documentos; en su lugar hay citas textuales.",
         )
     }
 

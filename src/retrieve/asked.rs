@@ -218,6 +218,11 @@ impl Asked {
         })
     }
 
+    /// Whether it asks for a number or a time.
+    pub fn wants_figures(&self) -> bool {
+        matches!(self.wanted, Some(Wanted::Number | Wanted::Time))
+    }
+
     /// Whether it says what kind of thing it asks for.
     pub fn is_specific(&self) -> bool {
         self.wanted.is_some()

@@ -39,7 +39,7 @@ pub struct Closeness {
     pub words: f32,
     /// The same of the best sentence that holds what is asked for.
     pub fitting: f32,
-    /// Greatest cosine with the question; 0 where none was embedded.
+    /// Greatest cosine with the question; 0 until its sentences are embedded.
     pub meaning: f32,
 }
 
@@ -72,12 +72,11 @@ impl Reading {
         Self { held, sentences }
     }
 
-    /// How close its best sentence comes.
+    /// How close its best sentence comes in words.
     pub fn closeness(&self) -> Closeness {
         let mut best = Closeness::default();
         for sentence in &self.sentences {
             best.words = best.words.max(sentence.words);
-            best.meaning = best.meaning.max(sentence.meaning.unwrap_or(0.0));
             if sentence.fits {
                 best.fitting = best.fitting.max(sentence.words);
             }
