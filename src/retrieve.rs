@@ -204,20 +204,14 @@ impl Retriever<'_> {
     /// Gives the sentences of the best passages their cosine with the question.
     fn embed_sentences(&self, question: &[f32], found: &mut [Found]) -> Result<(), ModelError> {
         let best = found.len().min(EMBEDDED);
-        let mut sentences: Vec<(&mut Sentence, String)> = Vec::new();
-        for Found { sentences: own, chunk, .. } in &mut found[..best] {
-            let text = |sentence: &Sentence| reading::weighed(&chunk.text, &sentence.span);
-            sentences.extend(own.iter_mut().map(|sentence| {
-                let text = text(sentence);
-                (sentence, text)
-            }));
-        }
+        let mut sentences: Vec<&mut Sentence> =
+            found[..best].iter_mut().flat_map(|found| &mut found.sentences).collect();
         // Those of a long table that share nothing with the question are left out.
-        sentences.sort_by(|(a, _), (b, _)| b.words.total_cmp(&a.words));
+        sentences.sort_by(|a, b| b.words.total_cmp(&a.words));
         sentences.truncate(EMBEDDED_SENTENCES);
-        let texts: Vec<&str> = sentences.iter().map(|(_, text)| text.as_str()).collect();
+        let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.weighed.as_str()).collect();
         let vectors = self.sentences.of(self.embedder, &texts)?;
-        for ((sentence, _), vector) in sentences.iter_mut().zip(vectors) {
+        for (sentence, vector) in sentences.iter_mut().zip(vectors) {
             sentence.meaning = Some(question.iter().zip(&*vector).map(|(a, b)| a * b).sum());
         }
         for Found { sentences, closeness, .. } in &mut found[..best] {

@@ -153,15 +153,15 @@ impl<'a> Draft<'a> {
         if quotes.is_empty() && !self.answer.citations.is_empty() {
             self.say_unanswered(question);
         }
-        if self.answer.fell_back && self.answer.citations.is_empty() && !quotes.is_empty() {
-            self.say(lead_in(self.answer.language));
-        }
         let disputed: Vec<&StoredChunk> =
             quotes.iter().filter(|quote| quote.is_disputed).map(|quote| quote.chunk).collect();
         let is_disputed = disputed.len() > 1;
         if is_disputed {
             let names: Vec<String> = disputed.into_iter().map(edition::name).collect();
             self.say(&format!("{} {}", differ(self.answer.language), names.join("; ")));
+        }
+        if !is_disputed && self.answer.fell_back && self.answer.citations.is_empty() && !quotes.is_empty() {
+            self.say(lead_in(self.answer.language));
         }
         for quote in quotes {
             // A row says little without the header that names its cells; each table's is shown once.

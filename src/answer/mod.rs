@@ -53,6 +53,8 @@ use crate::store::StoredChunk;
 
 /// Documents that are named where none answers.
 const MAX_NEAREST: usize = 3;
+/// What of `min_relevance` a part of a question needs when another part is answered.
+const FURTHER_PART: f32 = 0.4;
 /// How often a listener is looked for while the model computes.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -190,7 +192,9 @@ impl Answerer<'_> {
         let is_rewritten = question != ask.question;
         let ask = &Ask { question, ..ask.clone() };
         let sought = self.seek(caller, ask, !is_rewritten)?;
-        let answered = |sought: &&Sought| sought.relevance >= self.settings.min_relevance;
+        let relevance = sought.iter().map(|sought| sought.relevance).fold(0.0, f32::max);
+        let least = self.least_relevance(relevance);
+        let answered = |sought: &&Sought| sought.relevance >= least;
         let any = sought.iter().any(|sought| answered(&sought));
         let parts = sought.iter().filter(|sought| !any || answered(sought)).map(|sought| &sought.retrieved);
         let found = Retrieved::in_turn(&parts.collect::<Vec<_>>());
@@ -199,19 +203,20 @@ impl Answerer<'_> {
         draft.answer.asked = Some(ask.question.clone()).filter(|_| is_rewritten);
         draft.answer.provenance.form_sha256 = ask.form.as_ref().map(|form| form::hash(form.grammar()));
 
-        draft.answer.relevance = sought.iter().map(|sought| sought.relevance).fold(0.0, f32::max);
-        if draft.answer.relevance < self.settings.min_relevance {
+        draft.answer.relevance = relevance;
+        if relevance < self.settings.min_relevance {
             draft.abstain();
         } else {
             match (ask.mode, self.generator) {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
                 (AnswerMode::Generate, Some(generator)) if ask.form.is_none() && !self.reads_passages(language) => {
-                    if covers(self.languages, language) {
+                    // Of a follow-up, sentences on what was asked before are true and no answer.
+                    if covers(self.languages, language) && !is_rewritten {
                         self.retell(generator, caller, ask, (&sought, language), &mut draft)?;
                     }
                     if draft.answer.answer.is_empty() && draft.listening {
                         draft.answer.fell_back = true;
-                        self.quote(&sought, ask.mode, &mut draft);
+                        self.quote(&sought, least, ask.mode, &mut draft);
                     }
                 }
                 (AnswerMode::Generate, Some(generator)) => {
@@ -220,7 +225,7 @@ impl Answerer<'_> {
                         // Without a passage the model could only invent.
                         draft.answer.left_out = prompt.left_out;
                         match ask.form {
-                            None => self.quote(&sought, ask.mode, &mut draft),
+                            None => self.quote(&sought, least, ask.mode, &mut draft),
                             Some(_) => {
                                 draft.answer.mode = AnswerMode::Generate;
                                 draft.refuse(Refusal::NoRoom);
@@ -230,7 +235,7 @@ impl Answerer<'_> {
                         self.generate(generator, (prompt, caller.scope()), ask, &mut draft)?;
                         if draft.answer.answer.is_empty() && draft.listening && ask.form.is_none() {
                             draft.answer.fell_back = true;
-                            self.quote(&sought, ask.mode, &mut draft);
+                            self.quote(&sought, least, ask.mode, &mut draft);
                         } else if draft.listening {
                             for part in sought.iter().filter(|sought| !answered(sought)) {
                                 draft.say_unanswered(&part.text);
@@ -238,7 +243,7 @@ impl Answerer<'_> {
                         }
                     }
                 }
-                (AnswerMode::Extract, _) => self.quote(&sought, ask.mode, &mut draft),
+                (AnswerMode::Extract, _) => self.quote(&sought, least, ask.mode, &mut draft),
             }
         }
         let mut answer = draft.answer;
@@ -263,10 +268,16 @@ impl Answerer<'_> {
         Ok(sought)
     }
 
+    /// The least relevance of a part of a question: where the documents answer another part, less speaks for the next.
+    fn least_relevance(&self, best: f32) -> f32 {
+        let least = self.settings.min_relevance;
+        if best < least { least } else { least * FURTHER_PART }
+    }
+
     /// Quotes for each part; of one that no passage answers, that.
-    fn quote(&self, sought: &[Sought], asked: AnswerMode, draft: &mut Draft<'_>) {
+    fn quote(&self, sought: &[Sought], least: f32, asked: AnswerMode, draft: &mut Draft<'_>) {
         for part in sought {
-            if part.relevance < self.settings.min_relevance {
+            if part.relevance < least {
                 draft.say_unanswered(&part.text);
             } else {
                 draft.quote(&part.text, &part.retrieved, Certainty::of(asked));

@@ -116,12 +116,14 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
     let mut quotes = Vec::new();
     for (rank, found) in retrieved.found.iter().take(MAX_PASSAGES).enumerate() {
         let sentences = found.sentences.iter().enumerate();
-        for (at, sentence) in sentences.filter(|(_, sentence)| sentence.length >= MIN_WORDS) {
+        let says_something = |sentence: &Sentence| sentence.length >= MIN_WORDS && !sentence.is_question;
+        for (at, sentence) in sentences.filter(|(_, sentence)| says_something(sentence)) {
+            let (span, words) = with_list(&found.chunk.text, &found.sentences[at..]);
             quotes.push(Quote {
                 chunk: &found.chunk,
-                span: sentence.span.clone(),
+                span,
                 at: (rank, at),
-                words: sentence.length,
+                words,
                 fits: sentence.fits,
                 log_odds: weights.log_odds(found, sentence, is_specific),
                 is_disputed: false,
@@ -172,13 +174,40 @@ fn disputing<'a>(best: &Quote<'a>, quotes: &[Quote<'a>], retrieved: &Retrieved) 
         let dates_differ = !own.facts.dates.is_empty()
             && !other.facts.dates.is_empty()
             && own.facts.dates.is_disjoint(&other.facts.dates);
+        // Who names the year of one, or reads that it was replaced, is not in doubt.
+        let is_plain = [best, *quote].iter().any(|one| edition::is_replaced(&one.chunk.title))
+            || edition::year(best.chunk).is_some_and(|year| retrieved.asked.says(&year.to_string()));
         quote.chunk.document_id != best.chunk.document_id
+            && !is_plain
             && quote.span.row.is_none()
             && best.log_odds - quote.log_odds <= DISPUTE_REACH
             && speaks_of_same
             && (differ(&own.facts.amounts, &other.facts.amounts) || dates_differ)
     };
     quotes.iter().find(disputes).cloned()
+}
+
+/// A sentence as it is quoted, with its length: one that ends with a colon with the list that it opens.
+fn with_list(text: &str, sentences: &[Sentence]) -> (Span, usize) {
+    let Some((first, rest)) = sentences.split_first() else { return (Span { range: 0..0, row: None }, 0) };
+    let (mut span, mut words) = (first.span.clone(), first.length);
+    let of = |sentence: &Sentence| &text[sentence.span.range.clone()];
+    if of(first).trim_end().ends_with(':') {
+        let items = rest.iter().take_while(|item| item.span.row.is_none() && is_item(of(item)));
+        for item in items.take_while(|item| {
+            words += item.length;
+            words <= MAX_WORDS
+        }) {
+            span.range.end = item.span.range.end;
+        }
+    }
+    (span, words.min(MAX_WORDS))
+}
+
+fn is_item(line: &str) -> bool {
+    let marker = line.split_whitespace().next().unwrap_or_default();
+    matches!(marker, "-" | "*" | "+" | "•" | "–")
+        || (marker.len() <= 4 && marker.ends_with(['.', ')']) && marker.contains(char::is_alphanumeric))
 }
 
 /// The next sentence behind a quote that holds what is asked for.
@@ -288,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_comes_with_the_sentence_that_opens_it() {
+        let text = "Hand in the following:\n\n- the receipt\n- the form\n\nThe desk pays.";
+        let reading = Reading::of(&StoredChunk::of_text("Travel", text), &Asked::read("What do I hand in?"));
+        let quoted = |at: usize| {
+            let (span, words) = with_list(text, &reading.sentences[at..]);
+            (&text[span.range], words)
+        };
+        assert_eq!(quoted(0), ("Hand in the following:\n\n- the receipt\n- the form", 8));
+        assert_eq!(quoted(3), ("The desk pays.", 3));
+    }
+
+    #[test]
     fn documents_that_contradict_each_other_are_shown_side_by_side() {
         let question = "How many days of annual leave do employees have?";
         let old = ("Leave policy 2024", "Employees have 23 days of annual leave a year.");
@@ -295,6 +336,9 @@ mod tests {
         assert_eq!(disputed(question, [old, new]), ["Leave policy 2026", "Leave policy 2024"]);
         let other = ("Welcome pack", "Employees have 22 days of annual leave a year.");
         assert_eq!(disputed(question, [old, other]).len(), 2);
+        let replaced = ("Leave policy 2024 (replaced)", old.1);
+        assert!(disputed(question, [replaced, new]).is_empty(), "nobody is in doubt");
+        assert!(disputed("How many days of annual leave did employees have in 2024?", [old, new]).is_empty());
         let same = ("Welcome pack", "Employees have twenty-three days of annual leave a year.");
         assert!(disputed(question, [old, same]).is_empty());
         let leases =

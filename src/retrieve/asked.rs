@@ -218,6 +218,11 @@ impl Asked {
         })
     }
 
+    /// Whether it has a word, folded.
+    pub fn says(&self, word: &str) -> bool {
+        self.said.contains(word)
+    }
+
     /// Whether it asks for a number or a time.
     pub fn wants_figures(&self) -> bool {
         matches!(self.wanted, Some(Wanted::Number | Wanted::Time))

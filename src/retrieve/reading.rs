@@ -11,9 +11,13 @@ use crate::store::StoredChunk;
 pub struct Sentence {
     /// Where it stands in its passage.
     pub span: Span,
-    /// Its length in words, that of the header that names its cells included.
+    /// What it is weighed by: a row with the header that names its cells, the answer of a list of questions with its question.
+    pub weighed: String,
+    /// Its length in words, that of its header included.
     pub length: usize,
-    /// Share of the question's words that it has, in 0..1; a row has those of its header.
+    /// Whether it asks something, and answers nothing.
+    pub is_question: bool,
+    /// Share of the question's words that it is weighed by, in 0..1.
     pub words: f32,
     /// The same with the sentence before it and the headings above it: «It is due on the 5th» answers below «Rent».
     pub around: f32,
@@ -50,23 +54,38 @@ impl Reading {
         let headings = asked.held(&format!("{}\n{}", chunk.title, chunk.section.join("\n")));
         let mut held = headings.clone();
         let mut before = BTreeSet::new();
+        // The question that the next sentence answers.
+        let mut above = chunk.section.last().filter(|heading| is_question(heading)).map(String::as_str);
         let mut sentences = Vec::new();
         for span in spans(text) {
             let is_header = span.row.as_ref().is_some_and(|row| row.is_header);
-            let weighed = weighed(text, &span);
+            let own_text = &text[span.range.clone()];
+            let with_header = match span.row.as_ref().and_then(|row| row.header.clone()) {
+                Some(header) => format!("{}\n{own_text}", &text[header]),
+                None => own_text.to_owned(),
+            };
+            let length = with_header.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count();
+            let is_question = is_question(own_text);
+            let weighed = match above.take() {
+                Some(asked) if !is_question => format!("{asked}\n{with_header}"),
+                _ => with_header,
+            };
             let own = asked.held(&weighed);
             held.extend(&own);
             if !is_header {
                 let around: BTreeSet<u32> = headings.iter().chain(&before).chain(&own).copied().collect();
                 sentences.push(Sentence {
-                    length: weighed.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count(),
+                    length,
+                    is_question,
                     words: asked.share_of(&own),
                     around: asked.share_of(&around),
-                    fits: asked.fits(&text[span.range.clone()]),
+                    fits: asked.fits(own_text),
                     meaning: None,
+                    weighed,
                     span,
                 });
             }
+            above = is_question.then_some(own_text);
             before = own;
         }
         Self { held, sentences }
@@ -85,13 +104,8 @@ impl Reading {
     }
 }
 
-/// The text that a sentence of a passage is weighed by: a row with the header that names its cells.
-pub fn weighed(text: &str, span: &Span) -> String {
-    let own = &text[span.range.clone()];
-    match span.row.as_ref().and_then(|row| row.header.clone()) {
-        Some(header) => format!("{}\n{own}", &text[header]),
-        None => own.to_owned(),
-    }
+fn is_question(text: &str) -> bool {
+    text.trim_end().ends_with('?')
 }
 
 #[cfg(test)]
@@ -119,6 +133,11 @@ mod tests {
         let [owed, due] = &reading.sentences[..] else { panic!("{reading:?}") };
         assert!(due.around > due.words && due.fits && !owed.fits);
         assert_eq!(due.around, 1.0);
+        let reading = read("How do I reset my password?", "How do I reset my password? Go to the page. It is new.");
+        let [question, answer, more] = &reading.sentences[..] else { panic!("{reading:?}") };
+        assert!(question.is_question && !answer.is_question);
+        assert_eq!((answer.words, answer.length), (1.0, 4), "weighed with its question");
+        assert!(more.words < 1.0);
         let reading = read("Which hotel limit has Madrid?", "City | Hotel limit\nMadrid | 120\nSevilla | 95");
         assert_eq!(reading.sentences.len(), 2, "the header is no sentence");
         assert_eq!((reading.sentences[0].words, reading.sentences[0].length), (1.0, 5));

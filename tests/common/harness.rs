@@ -100,6 +100,17 @@ impl Scratch {
         command
     }
 
+    /// A catalogue in which the starter generator reads passages, as larger ones do: what is tested there is what they are
+    /// given to read.
+    pub fn catalog_of_readers(&self) -> PathBuf {
+        let path = self.path().join("readers.toml");
+        let catalog = include_str!("../../models/catalog.toml");
+        let changed = catalog.replace("reads = \"sentences\"\n", "");
+        assert_ne!(catalog, changed, "no model reads sentences");
+        std::fs::write(&path, changed).expect("a catalogue");
+        path
+    }
+
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.command(args).output().expect("the binary starts").into()
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::harness::Scratch;
+use crate::common::harness::{Ran, Scratch};
 
 /// One section of several chunks, each of which says something about the same machine.
 fn manual() -> String {
@@ -27,7 +27,9 @@ fn neighbouring_chunks_are_read_as_one_passage() {
     let question = "How much oil does the operator top up in the press?";
     let chunks: Vec<(u64, u64)> =
         scratch.search(question, None)["hits"].as_array().unwrap().iter().map(place).collect();
-    let answer = scratch.ask(question, None, "generate");
+    let mut command = scratch.command(["--json", "ask", question, "--mode", "generate"]);
+    command.env("INTRAMUROS_MODELS__CATALOG", scratch.catalog_of_readers());
+    let answer = Ran::from(command.output().expect("the binary starts")).assert_ok().json();
     let passages = answer["provenance"]["passages"].as_array().unwrap();
     let (start, end) = place(&passages[0]);
     let inside = chunks.iter().filter(|chunk| chunk.0 >= start && chunk.1 <= end).count();
@@ -110,4 +112,47 @@ fn place(value: &Value) -> (u64, u64) {
 
 fn sha256(text: &str) -> String {
     intramuros_ingest::document::ContentHash::of(text.as_bytes()).to_string()
+}
+
+#[test]
+fn documents_that_contradict_each_other_are_shown_side_by_side_and_replaced_ones_are_not() {
+    let scratch = Scratch::new();
+    scratch.write("leave-2023.md", "# Leave policy 2023\n\nEmployees have 22 days of annual leave a year.\n");
+    scratch.write("leave-2025.md", "# Leave policy 2025\n\nEmployees have 25 days of annual leave a year.\n");
+    scratch.write("phones.md", "# Phones 2024 (replaced)\n\nThe limit for phone calls is 40 euros a month.\n");
+    scratch.write("phones-2026.md", "# Phones 2026\n\nThe limit for phone calls is 55 euros a month.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    let answer = scratch.ask("How many days of annual leave do employees have a year?", None, "extract");
+    assert_eq!(answer["differing"], serde_json::json!([1, 2]), "{answer}");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(
+        text.starts_with("The documents differ: Leave policy 2025; Leave policy 2023\n«Employees have 25"),
+        "{text}"
+    );
+    let answer = scratch.ask("How many days of annual leave did employees have in 2023?", None, "extract");
+    assert!(answer.get("differing").is_none() && answer["citations"][0]["quote"].as_str().unwrap().contains("22"));
+    let limit = |question: &str| {
+        let answer = scratch.ask(question, None, "extract");
+        assert!(answer.get("differing").is_none(), "{answer}");
+        answer["citations"][0]["quote"].as_str().unwrap().to_owned()
+    };
+    assert!(limit("What is the limit for phone calls a month?").contains("55"));
+    assert!(limit("What was the limit for phone calls a month in 2024?").contains("40"));
+}
+
+#[test]
+fn a_list_of_questions_answers_with_the_answer_and_a_list_with_its_items() {
+    let scratch = Scratch::new();
+    let faq = "# IT questions\n\n## How do I reset my password?\n\nGo to the page Passport and choose Forgotten.\n\n\
+               ## How do I connect from home?\n\nUse the client Warden with your card.\n\n\
+               ## What do I hand in with travel expenses?\n\nHand in the following:\n\n- every receipt\n- form V-2\n";
+    scratch.write("faq.md", faq);
+    scratch.ingest(&["--acl", "everyone"]);
+    let quoted = |question: &str| scratch.ask(question, None, "extract")["answer"].as_str().unwrap().to_owned();
+    let answer = quoted("How do I reset my password?");
+    assert!(answer.starts_with("«Go to the page Passport and choose Forgotten.» [1]"), "{answer}");
+    let answer = quoted("How do I connect from home?");
+    assert!(answer.starts_with("«Use the client Warden with your card.» [1]"), "{answer}");
+    let answer = quoted("What do I hand in with travel expenses?");
+    assert!(answer.contains("- every receipt\n- form V-2"), "{answer}");
 }

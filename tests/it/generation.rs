@@ -52,6 +52,7 @@ fn a_machine_without_the_time_reads_fewer_passages_and_says_so() {
     let passages = |milliseconds: &str| {
         let server = scratch.serve_with(|command| {
             command.env("INTRAMUROS_ANSWER__FIRST_TOKEN_MS", milliseconds);
+            command.env("INTRAMUROS_MODELS__CATALOG", scratch.catalog_of_readers());
         });
         // The generator tries its speed out as it is loaded, and the first question does not wait for that.
         ask(&server, &key, "Who pays the hotel in Sevilla?");
