@@ -102,6 +102,8 @@ pub struct Retrieved {
     pub is_covered: bool,
     /// Share of the question's words that stand in no passage that was read.
     pub unknown: f32,
+    /// Whether the question names a code that stands in no passage that was read.
+    pub has_unknown_code: bool,
     /// How much of what the question's words tell apart the best passage by words has: its BM25 score for each unit of weight
     /// in the question, as a share of what a word tells that stands in one chunk alone.
     pub information: f32,
@@ -162,6 +164,7 @@ impl Retriever<'_> {
         let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
         step_back(&mut fused, question);
         let unknown = read(&mut fused, &asked);
+        let has_unknown_code = has_unknown_code(&fused, &asked);
         let mut found = match self.reranker {
             None => without_duplicates(fused, limit.max(EMBEDDED)),
             Some(reranker) => {
@@ -194,6 +197,7 @@ impl Retriever<'_> {
             asked,
             is_covered,
             unknown,
+            has_unknown_code,
             information,
             is_reranked,
             embed_ms,
@@ -307,6 +311,14 @@ fn read(fused: &mut [Found], asked: &Asked) -> f32 {
     // Stable, so that ties keep the order of the fused score.
     fused.sort_by(|a, b| b.score.total_cmp(&a.score));
     asked.share_of(&unknown)
+}
+
+/// Whether a question names a code that stands in none of the passages that were read.
+fn has_unknown_code(read: &[Found], asked: &Asked) -> bool {
+    let is_unknown = |code: &String| {
+        !read.iter().take(READ).any(|found| bm25::fold(&with_headings(&found.chunk).to_lowercase()).contains(code))
+    };
+    asked.codes().iter().any(is_unknown)
 }
 
 /// For each of a list that is sorted by score, the mean score of the best others of its document.
@@ -526,6 +538,14 @@ mod tests {
         };
         assert_eq!(ordered("How long is a password?"), "Password policy 2026");
         assert_eq!(ordered("How long was a password in 2024?"), "Password policy 2024 (replaced)");
+    }
+
+    #[test]
+    fn a_code_that_no_passage_has_is_told() {
+        let all = [found("Errors", "Q-105: no network. Q-417: too old.")];
+        assert!(has_unknown_code(&all, &Asked::read("What does Q-950 mean?")));
+        assert!(!has_unknown_code(&all, &Asked::read("What does q-417 mean?")));
+        assert!(!has_unknown_code(&all, &Asked::read("What do 950 errors mean?")));
     }
 
     #[test]

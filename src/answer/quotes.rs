@@ -307,6 +307,7 @@ mod tests {
             asked,
             is_covered: false,
             unknown: 0.0,
+            has_unknown_code: false,
             information: 0.5,
             is_reranked: false,
             embed_ms: 0.0,

@@ -16,6 +16,8 @@ pub struct Asked {
     words: BTreeSet<u32>,
     /// All of its words, folded: a name that it gives itself is no answer.
     said: BTreeSet<String>,
+    /// Codes that it names, such as `Q-950`, folded.
+    codes: Vec<String>,
     /// What kind of thing it asks for, where it says so.
     wanted: Option<Wanted>,
 }
@@ -174,8 +176,14 @@ impl Asked {
             language,
             words: bm25::words(question, language),
             said: words.iter().map(|word| bm25::fold(word)).collect(),
+            codes: lower.split_whitespace().filter_map(code).collect(),
             wanted: wanted(&words),
         }
+    }
+
+    /// Codes that it names, such as `Q-950`, folded: what holds none of them speaks of something else.
+    pub fn codes(&self) -> &[String] {
+        &self.codes
     }
 
     /// Its words that matter, see [`bm25::words`].
@@ -236,6 +244,12 @@ impl Asked {
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// A lower-case word as a code, if it is one: letters, then figures.
+fn code(word: &str) -> Option<String> {
+    let code = word.trim_matches(|c: char| !c.is_alphanumeric());
+    (code.starts_with(char::is_alphabetic) && has_digit(code)).then(|| bm25::fold(code))
 }
 
 fn has_digit(word: &str) -> bool {
@@ -320,6 +334,12 @@ mod tests {
         ] {
             assert_eq!(Asked::read(question).wanted, expected, "{question}");
         }
+    }
+
+    #[test]
+    fn codes_are_letters_and_figures() {
+        let asked = Asked::read("¿Qué hago si la VPN muestra el error Q-950 (o E52) a las 10h del 4º día de 2026?");
+        assert_eq!(asked.codes(), ["q-950", "e52"]);
     }
 
     #[test]
