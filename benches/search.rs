@@ -127,6 +127,7 @@ fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String
         store,
         embedder: &embedder,
         sentences: &sentences,
+        unrelated_cosine: 0.0,
         languages: &[],
         reranker: None,
         settings: &config.retrieve,

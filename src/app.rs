@@ -253,11 +253,13 @@ impl App {
 
     /// What search needs.
     pub fn retriever(&self) -> Result<Retriever<'_>, AppError> {
+        let entry = embedder_entry(&self.config, &self.catalog)?;
         Ok(Retriever {
             store: self.store()?.as_ref(),
             embedder: self.embedder()?,
             sentences: &self.sentences,
-            languages: &embedder_entry(&self.config, &self.catalog)?.languages,
+            unrelated_cosine: entry.unrelated_cosine,
+            languages: &entry.languages,
             reranker: self.reranker()?,
             settings: &self.config.retrieve,
         })

@@ -63,6 +63,8 @@ pub struct Retriever<'a> {
     pub store: &'a dyn VectorStore,
     /// The embedder that made them.
     pub embedder: &'a dyn Embedder,
+    /// Its cosine of texts that have nothing to do with each other.
+    pub unrelated_cosine: f32,
     /// What it made of sentences lately.
     pub sentences: &'a SentenceVectors,
     /// The languages it covers, as ISO 639-1 codes; empty where that is not known.
@@ -81,6 +83,8 @@ pub struct Found {
     pub score: f32,
     /// Cosine between question and chunk, where the dense branch returned it.
     pub cosine: Option<f32>,
+    /// How far that cosine is above that of unrelated texts, in 0..1.
+    pub relatedness: f32,
     /// Share of the question's words that the chunk holds, in 0..1.
     pub coverage: f32,
     /// Its sentences held against the question; none where it was too far down to be read.
@@ -129,7 +133,16 @@ pub enum RetrieveError {
 impl Found {
     /// A chunk that is not read yet.
     pub fn new(score: f32, cosine: Option<f32>, chunk: StoredChunk) -> Self {
-        Self { score, cosine, coverage: 0.0, sentences: Vec::new(), closeness: Closeness::default(), chunk }
+        let relatedness = cosine.unwrap_or(0.0);
+        Self {
+            score,
+            cosine,
+            relatedness,
+            coverage: 0.0,
+            sentences: Vec::new(),
+            closeness: Closeness::default(),
+            chunk,
+        }
     }
 }
 
@@ -161,7 +174,8 @@ impl Retriever<'_> {
         let is_covered = covers(self.languages, asked.language);
         let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
-        let mut fused = fuse(branches, dense_weight, LEAST_SURE + (1.0 - LEAST_SURE) * sure, candidates);
+        let sure = LEAST_SURE + (1.0 - LEAST_SURE) * sure;
+        let mut fused = fuse(branches, (dense_weight, self.unrelated_cosine), sure, candidates);
         step_back(&mut fused, question);
         let unknown = read(&mut fused, &asked);
         let has_unknown_code = has_unknown_code(&fused, &asked);
@@ -216,7 +230,8 @@ impl Retriever<'_> {
         let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.weighed.as_str()).collect();
         let vectors = self.sentences.of(self.embedder, &texts)?;
         for (sentence, vector) in sentences.iter_mut().zip(vectors) {
-            sentence.meaning = Some(question.iter().zip(&*vector).map(|(a, b)| a * b).sum());
+            let cosine = question.iter().zip(&*vector).map(|(a, b)| a * b).sum();
+            sentence.meaning = Some(related(cosine, self.unrelated_cosine));
         }
         for Found { sentences, closeness, .. } in &mut found[..best] {
             closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
@@ -238,9 +253,9 @@ pub fn milliseconds(since: Instant) -> f64 {
 
 /// Adds the normalised scores of both branches, those of the sparse one counted as far as they are `sure`; ties go to the
 /// lower document id and position, so that order is fixed.
-fn fuse(branches: Branches, dense_weight: f32, sure: f32, candidates: usize) -> Vec<Found> {
+fn fuse(branches: Branches, (dense_weight, unrelated): (f32, f32), sure: f32, candidates: usize) -> Vec<Found> {
     let best = branches.sparse.iter().map(|hit| hit.score).fold(0.0, f32::max);
-    let dense = Branch::of(&branches.dense, dense_weight, candidates);
+    let dense = Branch::of(&branches.dense, dense_weight, candidates).above(unrelated);
     let sparse_weight = if best > 0.0 { (1.0 - dense_weight) * sure / best } else { 0.0 };
     let sparse = Branch::of(&branches.sparse, sparse_weight, candidates);
     let mut by_place: BTreeMap<(DocumentId, u32), Scores> = BTreeMap::new();
@@ -253,7 +268,8 @@ fn fuse(branches: Branches, dense_weight: f32, sure: f32, candidates: usize) -> 
     }
     let scored = |(cosine, words, chunk)| {
         let score = dense.share(cosine) + sparse.share(words);
-        Found::new(score, cosine, chunk)
+        let relatedness = cosine.map_or(0.0, |cosine| related(cosine, unrelated));
+        Found { relatedness, ..Found::new(score, cosine, chunk) }
     };
     let mut found: Vec<Found> = by_place.into_values().map(scored).collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -263,8 +279,15 @@ fn fuse(branches: Branches, dense_weight: f32, sure: f32, candidates: usize) -> 
 /// A chunk with its scores in both branches, where it has one.
 type Scores = (Option<f32>, Option<f32>, StoredChunk);
 
+/// How far a cosine is above that of unrelated texts, in 0..1.
+fn related(cosine: f32, unrelated: f32) -> f32 {
+    ((cosine - unrelated) / (1.0 - unrelated)).max(0.0)
+}
+
 /// How the scores of a branch become shares of a fused one.
 struct Branch {
+    /// A score that says nothing.
+    unrelated: f32,
     /// What the branch did not return is at most as good as this.
     last: f32,
     /// Of a score of 1.
@@ -276,11 +299,15 @@ impl Branch {
         // A list that is not full holds all that scores at all.
         let is_full = hits.len() >= candidates;
         let last = hits.iter().map(|hit| hit.score).reduce(f32::min).filter(|_| is_full).unwrap_or(0.0);
-        Self { last, weight }
+        Self { unrelated: 0.0, last, weight }
+    }
+
+    fn above(self, unrelated: f32) -> Self {
+        Self { unrelated, ..self }
     }
 
     fn share(&self, score: Option<f32>) -> f32 {
-        self.weight * score.unwrap_or(self.last).max(0.0)
+        self.weight * related(score.unwrap_or(self.last), self.unrelated)
     }
 }
 
@@ -484,7 +511,7 @@ mod tests {
             dense: vec![scored(0.8, "a", "alpha"), scored(0.78, "b", "beta")],
             sparse: vec![scored(9.0, "b", "beta"), scored(3.0, "c", "gamma")],
         };
-        let found = fuse(branches, 0.5, 1.0, 50);
+        let found = fuse(branches, (0.5, 0.0), 1.0, 50);
         assert_eq!(order(&found), ["b", "a", "c"]);
         let asked = Asked::read("What is beta?");
         assert_eq!(asked.share(&with_headings(&found[0].chunk)), 1.0);
@@ -496,7 +523,7 @@ mod tests {
         // The dense branch does not know the language: all its cosines are alike, and its list ends before the answer.
         let dense = (0..50).map(|i| scored(0.4 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
         let sparse = vec![scored(12.0, "answer", "y"), scored(3.0, "d0", "x")];
-        assert_eq!(order(&fuse(Branches { dense, sparse }, 0.6, 1.0, 50))[..2], ["answer", "d0"]);
+        assert_eq!(order(&fuse(Branches { dense, sparse }, (0.6, 0.0), 1.0, 50))[..2], ["answer", "d0"]);
     }
 
     #[test]
@@ -505,16 +532,26 @@ mod tests {
             dense: vec![scored(0.9, "a", ""), scored(0.3, "b", "")],
             sparse: vec![scored(2.0, "b", ""), scored(0.5, "a", "")],
         };
-        assert_eq!(order(&fuse(branches.clone(), 0.5, 1.0, 50)), ["b", "a"]);
-        assert_eq!(order(&fuse(branches, 0.5, 0.3, 50)), ["a", "b"]);
-        assert!(fuse(Branches::default(), 0.5, 1.0, 50).is_empty());
+        assert_eq!(order(&fuse(branches.clone(), (0.5, 0.0), 1.0, 50)), ["b", "a"]);
+        assert_eq!(order(&fuse(branches, (0.5, 0.0), 0.3, 50)), ["a", "b"]);
+        assert!(fuse(Branches::default(), (0.5, 0.0), 1.0, 50).is_empty());
+    }
+
+    #[test]
+    fn cosines_count_above_those_of_unrelated_texts() {
+        let dense = vec![scored(0.9, "a", "x"), scored(0.8, "b", "y"), scored(0.65, "c", "z")];
+        let found = fuse(Branches { dense, sparse: Vec::new() }, (1.0, 0.7), 1.0, 50);
+        let related: Vec<i32> = found.iter().map(|found| (found.relatedness * 100.0).round() as i32).collect();
+        assert_eq!(related, [67, 33, 0]);
+        assert_eq!(found[0].cosine, Some(0.9), "told as it is");
+        assert!((found[0].score - 0.667).abs() < 0.01);
     }
 
     #[test]
     fn a_code_that_one_chunk_alone_has_wins_over_all_that_are_nearer_in_meaning() {
         let dense = (0..50).map(|i| scored(0.5 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
         let sparse = vec![scored(4.0, "SF-86", "y")];
-        assert_eq!(order(&fuse(Branches { dense, sparse }, 0.6, 1.0, 50))[0], "SF-86");
+        assert_eq!(order(&fuse(Branches { dense, sparse }, (0.6, 0.0), 1.0, 50))[0], "SF-86");
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub struct Model {
     /// Written before a passage (embedders trained with it).
     #[serde(default)]
     pub passage_prefix: String,
+    /// Cosine of texts that have nothing to do with each other (embedders). Those that were trained at a low temperature, as
+    /// the E5 family, leave little room above it (see question 3 of their model cards).
+    #[serde(default)]
+    pub unrelated_cosine: f32,
     /// What it can make an answer of (generators).
     #[serde(default)]
     pub reads: Reads,
@@ -299,6 +303,7 @@ impl Model {
             pooling: None,
             query_prefix: String::new(),
             passage_prefix: String::new(),
+            unrelated_cosine: 0.0,
             reads: Reads::default(),
             files: files.iter().map(file).collect(),
             sources: Vec::new(),
@@ -335,6 +340,9 @@ impl Model {
         }
         if self.role == ModelRole::Embedder && (self.dimensions.is_none() || self.pooling.is_none()) {
             return Err("an embedder needs `dimensions` and `pooling`".to_owned());
+        }
+        if !(0.0..1.0).contains(&self.unrelated_cosine) {
+            return Err("`unrelated_cosine` must be 0 or more and less than 1".to_owned());
         }
         if self.files.is_empty() {
             return Err("it has no files".to_owned());

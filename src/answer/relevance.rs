@@ -17,7 +17,7 @@ const PASSAGES: usize = 5;
 /// What speaks for the passages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The greatest cosine with the question.
+    /// The greatest cosine with the question, above that of unrelated texts.
     pub cosine: f32,
     /// Share of the question's words in the sentence that has most of them.
     pub words: f32,
@@ -68,7 +68,7 @@ impl Evidence {
             ..Self::default()
         };
         for found in retrieved.found.iter().take(PASSAGES) {
-            evidence.cosine = evidence.cosine.max(found.cosine.unwrap_or(0.0));
+            evidence.cosine = evidence.cosine.max(found.relatedness);
             evidence.words = evidence.words.max(found.closeness.words);
             evidence.meaning = evidence.meaning.max(found.closeness.meaning);
         }

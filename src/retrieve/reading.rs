@@ -23,7 +23,7 @@ pub struct Sentence {
     pub around: f32,
     /// Whether it holds the kind of thing asked for, see [`Asked::fits`].
     pub fits: bool,
-    /// Its cosine with the question, where it was embedded.
+    /// Its cosine with the question above that of unrelated texts, in 0..1, where it was embedded.
     pub meaning: Option<f32>,
 }
 
