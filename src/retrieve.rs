@@ -323,18 +323,18 @@ fn step_back(found: &mut [Found], question: &str) {
 /// that were found too. Gives the share of the question's words that stand in none of them.
 fn read(fused: &mut [Found], asked: &Asked) -> f32 {
     let mut unknown = asked.words().clone();
-    let siblings = siblings(fused);
-    for (at, (found, siblings)) in fused.iter_mut().zip(siblings).enumerate() {
-        if at < READ {
-            let reading = Reading::of(&found.chunk, asked);
-            found.coverage = asked.share_of(&reading.held);
-            unknown.retain(|word| !reading.held.contains(word));
-            found.closeness = reading.closeness();
-            found.sentences = reading.sentences;
-            found.score += CLOSE * found.closeness.words + FITTING * found.closeness.fitting + SIBLINGS * siblings;
-        }
-        found.score /= 1.0 + CLOSE + FITTING + SIBLINGS;
+    // Among those that are read: of passages that score alike further down, each index returns others.
+    let best = fused.len().min(READ);
+    let siblings = siblings(&fused[..best]);
+    for (found, siblings) in fused.iter_mut().zip(siblings) {
+        let reading = Reading::of(&found.chunk, asked);
+        found.coverage = asked.share_of(&reading.held);
+        unknown.retain(|word| !reading.held.contains(word));
+        found.closeness = reading.closeness();
+        found.sentences = reading.sentences;
+        found.score += CLOSE * found.closeness.words + FITTING * found.closeness.fitting + SIBLINGS * siblings;
     }
+    fused.iter_mut().for_each(|found| found.score /= 1.0 + CLOSE + FITTING + SIBLINGS);
     // Stable, so that ties keep the order of the fused score.
     fused.sort_by(|a, b| b.score.total_cmp(&a.score));
     asked.share_of(&unknown)
