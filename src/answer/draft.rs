@@ -254,8 +254,8 @@ pub fn differ(language: Option<Language>) -> &'static str {
 /// What stands above quotes where sentences were asked for.
 pub fn lead_in(language: Option<Language>) -> &'static str {
     match language {
-        Some(Language::Spanish) => "Los documentos dicen:",
-        _ => "The documents say:",
+        Some(Language::Spanish) => "Textualmente:",
+        _ => "Quoted:",
     }
 }
 

@@ -66,7 +66,7 @@ impl Certainty {
     pub fn of(asked: AnswerMode) -> Self {
         match asked {
             AnswerMode::Extract => Self(0.78),
-            AnswerMode::Generate => Self(0.68),
+            AnswerMode::Generate => Self(0.71),
         }
     }
 }

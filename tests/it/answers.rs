@@ -102,7 +102,7 @@ fn a_language_that_the_model_does_not_write_gets_quotes_with_a_lead_in() {
     scratch.ingest(&["--acl", "everyone"]);
     let answer = scratch.ask("¿Cuánto es la renta mensual del molino?", None, "generate");
     let text = answer["answer"].as_str().unwrap();
-    assert!(text.starts_with("Los documentos dicen:\n«") && text.contains("1.850 euros"), "{text}");
+    assert!(text.starts_with("Textualmente:\n«") && text.contains("1.850 euros"), "{text}");
     assert_eq!((&answer["fell_back"], &answer["model"]), (&true.into(), &Value::Null));
 }
 
