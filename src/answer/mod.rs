@@ -345,15 +345,9 @@ impl Answerer<'_> {
         let passages: Vec<Passage<'_>> = passages.iter().map(Passage::read).collect();
         let request = self.request(generator, (prompt, caller.scope()), ask, draft);
         let mut held = Vec::new();
-        let mut pending = String::new();
-        write(generator, request, draft, &mut |draft, text| {
-            for sentence in taken(&mut pending, text) {
-                held.extend(draft.held(&sentence, &passages));
-            }
+        write_sentences(generator, request, draft, &mut |draft, sentence| {
+            held.extend(draft.held(sentence, &passages));
         })?;
-        for range in sentence::sentences(&pending) {
-            held.extend(draft.held(&pending[range], &passages));
-        }
         if draft.listening {
             draft.take_retold(held, &passages, &retrieved.asked);
         }
@@ -410,16 +404,7 @@ impl Answerer<'_> {
             }
             return Ok(());
         }
-        let mut pending = String::new();
-        write(generator, request, draft, &mut |draft, text| {
-            for sentence in taken(&mut pending, text) {
-                draft.take_sentence(&sentence, &passages);
-            }
-        })?;
-        for range in sentence::sentences(&pending) {
-            draft.take_sentence(&pending[range], &passages);
-        }
-        Ok(())
+        write_sentences(generator, request, draft, &mut |draft, sentence| draft.take_sentence(sentence, &passages))
     }
 }
 
@@ -478,6 +463,25 @@ fn write(
             }
         }
     }
+}
+
+/// Lets the model write and hands on each sentence when it is finished.
+fn write_sentences(
+    generator: &dyn Generator,
+    request: GenerateRequest,
+    draft: &mut Draft<'_>,
+    take: &mut dyn FnMut(&mut Draft<'_>, &str),
+) -> Result<(), AnswerError> {
+    let mut pending = String::new();
+    write(generator, request, draft, &mut |draft, text| {
+        for sentence in taken(&mut pending, text) {
+            take(draft, &sentence);
+        }
+    })?;
+    for range in sentence::sentences(&pending) {
+        take(draft, &pending[range]);
+    }
+    Ok(())
 }
 
 /// Adds to what is written and takes all sentences off it but the last, which may still grow: citation marks follow the full

@@ -87,6 +87,13 @@ pub struct Quote<'a> {
     pub is_disputed: bool,
 }
 
+impl Quote<'_> {
+    fn overlaps(&self, other: &Self) -> bool {
+        let (own, others) = (&self.span.range, &other.span.range);
+        self.at.0 == other.at.0 && own.start < others.end && others.start < own.end
+    }
+}
+
 #[cfg(test)]
 impl<'a> Quote<'a> {
     /// A quote of a place, for tests.
@@ -243,7 +250,9 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wa
         };
         let has_room = words + quote.words <= MAX_WORDS && *count < most;
         let is_wanted = anyway.contains(&quote.at) || held < wanted;
-        if chosen.is_empty() || (is_wanted && has_room) {
+        // An item of a list is not quoted beside its list.
+        let is_shown = chosen.iter().any(|other| other.overlaps(&quote));
+        if chosen.is_empty() || (is_wanted && has_room && !is_shown) {
             *count += 1;
             words += quote.words;
             held += share(&quote) / all;
@@ -262,7 +271,7 @@ mod tests {
     fn quote(chunk: &StoredChunk, log_odds: f32, words: usize) -> Quote<'_> {
         Quote {
             chunk,
-            span: Span { range: 0..1, row: None },
+            span: Span { range: words..words + 1, row: None },
             at: (0, words),
             words,
             fits: false,
@@ -327,6 +336,13 @@ mod tests {
         };
         assert_eq!(quoted(0), ("Hand in the following:\n\n- the receipt\n- the form", 8));
         assert_eq!(quoted(3), ("The desk pays.", 3));
+        let chunk = StoredChunk::of_text("Travel", text);
+        let [list, item, after] = [0, 1, 3].map(|at| {
+            let (span, words) = with_list(text, &reading.sentences[at..]);
+            Quote { span, at: (0, at), ..quote(&chunk, 5.0 - at as f32, words) }
+        });
+        let shown = chosen(vec![list, item, after], None, Certainty(0.999));
+        assert_eq!(shown.iter().map(|quote| quote.at.1).collect::<Vec<_>>(), [0, 3], "no item twice");
     }
 
     #[test]
