@@ -1,13 +1,14 @@
 //! Brings sources into the index: the ports that sync works through. Which folder belongs to which source stands in
 //! [`sources`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use intramuros_ingest::access::Acl;
-use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId};
+use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId, Language};
 use intramuros_ingest::format;
 use intramuros_ingest::source::SourceError;
 use intramuros_ingest::sync::{
@@ -16,7 +17,8 @@ use intramuros_ingest::sync::{
 use intramuros_ingest::worker::{Worker, WorkerOptions};
 use intramuros_models::Embedder;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, embedder_entry};
+use crate::gloss::{self, Reads};
 use crate::state::StateError;
 use crate::state::jobs::JobEnd;
 use crate::state::ledger::Written;
@@ -260,8 +262,9 @@ fn sync_source(
         Box::new(move |raw| Ok(worker.extract(raw)?))
     };
     let mut sink = Sink { app, store: store.as_ref(), written: Vec::new() };
+    let entry = embedder_entry(app.config(), app.catalog()).map_err(AppError::from)?;
     let ports = Ports {
-        embed: &Passages(embedder),
+        embed: &Passages::of(embedder, &entry.languages),
         sink: &mut sink,
         readers: Readers { fingerprint: format!("{}; {}", format::fingerprint(), bm25::ANALYSIS), open: &open },
     };
@@ -302,23 +305,42 @@ pub fn forget(app: &App, source: &str) -> Result<usize, IndexError> {
 }
 
 /// The embedder as sync's port.
-struct Passages<'a>(&'a dyn Embedder);
+struct Passages<'a> {
+    embedder: &'a dyn Embedder,
+    /// The languages that it knows.
+    languages: &'a [String],
+    identity: String,
+}
+
+impl<'a> Passages<'a> {
+    fn of(embedder: &'a dyn Embedder, languages: &'a [String]) -> Self {
+        let identity = match Reads::of(languages, Some(Language::Spanish)) {
+            Reads::Gloss => format!("{} gloss-{}", embedder.identity(), gloss::VERSION),
+            Reads::Itself | Reads::Nothing => embedder.identity().to_owned(),
+        };
+        Self { embedder, languages, identity }
+    }
+}
 
 impl Embed for Passages<'_> {
     fn identity(&self) -> &str {
-        self.0.identity()
+        &self.identity
     }
 
     fn max_tokens(&self) -> usize {
-        self.0.max_tokens()
+        self.embedder.max_tokens()
     }
 
     fn count_tokens(&self, text: &str) -> usize {
-        self.0.count_tokens(text)
+        self.embedder.count_tokens(text)
+    }
+
+    fn readable<'t>(&self, text: &'t str, language: Option<Language>) -> Cow<'t, str> {
+        gloss::readable(text, language, self.languages)
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, BoxError> {
-        Ok(self.0.embed_passages(texts)?)
+        Ok(self.embedder.embed_passages(texts)?)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod config;
 pub mod doctor;
 pub mod error;
 pub mod eval;
+pub mod gloss;
 pub mod http;
 pub mod index;
 pub mod jobs;

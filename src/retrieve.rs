@@ -19,6 +19,7 @@ use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{DocumentId, Language};
 use intramuros_models::{Embedder, ModelError, Reranker};
 
+use crate::gloss::{self, Reads};
 use crate::store::{Branches, Query, Scored, StoreError, StoredChunk, VectorStore, bm25};
 
 /// How passages are found; see `[retrieve]` in the configuration.
@@ -53,6 +54,8 @@ const SIBLINGS_COUNTED: usize = 5;
 const REPLACED: f32 = 0.2;
 /// What a sentence adds whose cosine with the question is 1.
 const MEANING: f32 = 0.3;
+/// The same where question and sentence are glosses. It is more, since words and vectors say less alike.
+const MEANING_OF_GLOSS: f32 = 0.45;
 /// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
 const EMBEDDED: usize = 8;
 const EMBEDDED_SENTENCES: usize = 80;
@@ -102,8 +105,8 @@ pub struct Retrieved {
     pub found: Vec<Found>,
     /// What was asked.
     pub asked: Asked,
-    /// Whether the embedder covers the language of the question.
-    pub is_covered: bool,
+    /// How the embedder reads the language of the question.
+    pub reads: Reads,
     /// Share of the question's words that stand in no passage that was read.
     pub unknown: f32,
     /// Whether the question names a code that stands in no passage that was read.
@@ -161,7 +164,7 @@ impl Retriever<'_> {
     pub fn search(&self, caller: &Caller, question: &str, limit: usize) -> Result<Retrieved, RetrieveError> {
         let started = Instant::now();
         let asked = Asked::read(question);
-        let dense = self.embedder.embed_query(question)?;
+        let dense = self.embedder.embed_query(&gloss::readable(question, asked.language, self.languages))?;
         let mut embed_ms = milliseconds(started);
         let sparse = bm25::query(question, asked.language);
         let weight: f32 = sparse.values.iter().sum();
@@ -171,9 +174,9 @@ impl Retriever<'_> {
         let chunks = self.store.size()?;
         let best = branches.sparse.first().map_or(0.0, |best| best.score);
         let information = (best / (weight.max(1.0) * (1.0 + chunks as f32).ln().max(1.0))).min(1.0);
-        let is_covered = covers(self.languages, asked.language);
-        let dense_weight = self.settings.dense_weight * if is_covered { 1.0 } else { UNCOVERED };
-        let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&with_headings(&best.chunk)));
+        let reads = Reads::of(self.languages, asked.language);
+        let dense_weight = self.settings.dense_weight * if reads == Reads::Itself { 1.0 } else { UNCOVERED };
+        let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&best.chunk));
         let sure = LEAST_SURE + (1.0 - LEAST_SURE) * sure;
         let mut fused = fuse(branches, (dense_weight, self.unrelated_cosine), sure, candidates);
         step_back(&mut fused, question);
@@ -188,12 +191,12 @@ impl Retriever<'_> {
                 ranked
             }
         };
-        if is_covered {
+        if reads != Reads::Nothing {
             let started = Instant::now();
             self.embed_sentences(&dense, &mut found)?;
             embed_ms += milliseconds(started);
             if self.reranker.is_none() {
-                weigh_meaning(&mut found);
+                weigh_meaning(&mut found, if reads == Reads::Itself { MEANING } else { MEANING_OF_GLOSS });
             }
         }
         // «otros» in quotation marks stands everywhere.
@@ -203,13 +206,13 @@ impl Retriever<'_> {
         found.truncate(limit);
         // Those that were too far down to be read.
         for found in found.iter_mut().filter(|found| found.coverage == 0.0) {
-            found.coverage = asked.share(&with_headings(&found.chunk));
+            found.coverage = asked.share(&found.chunk);
         }
         let is_reranked = self.reranker.is_some();
         Ok(Retrieved {
             found,
             asked,
-            is_covered,
+            reads,
             unknown,
             has_unknown_code,
             information,
@@ -222,14 +225,19 @@ impl Retriever<'_> {
     /// Gives the sentences of the best passages their cosine with the question.
     fn embed_sentences(&self, question: &[f32], found: &mut [Found]) -> Result<(), ModelError> {
         let best = found.len().min(EMBEDDED);
-        let mut sentences: Vec<&mut Sentence> =
-            found[..best].iter_mut().flat_map(|found| &mut found.sentences).collect();
+        let mut sentences: Vec<(Option<Language>, &mut Sentence)> = found[..best]
+            .iter_mut()
+            .flat_map(|Found { chunk, sentences, .. }| sentences.iter_mut().map(|sentence| (chunk.language, sentence)))
+            .collect();
         // Those of a long table that share nothing with the question are left out.
-        sentences.sort_by(|a, b| b.words.total_cmp(&a.words));
+        sentences.sort_by(|(_, a), (_, b)| b.words.total_cmp(&a.words));
         sentences.truncate(EMBEDDED_SENTENCES);
-        let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.weighed.as_str()).collect();
+        let readable = |(language, sentence): &(_, &mut Sentence)| {
+            gloss::readable(&sentence.weighed, *language, self.languages).into_owned()
+        };
+        let texts: Vec<String> = sentences.iter().map(readable).collect();
         let vectors = self.sentences.of(self.embedder, &texts)?;
-        for (sentence, vector) in sentences.iter_mut().zip(vectors) {
+        for ((_, sentence), vector) in sentences.iter_mut().zip(vectors) {
             let cosine = question.iter().zip(&*vector).map(|(a, b)| a * b).sum();
             sentence.meaning = Some(related(cosine, self.unrelated_cosine));
         }
@@ -343,7 +351,7 @@ fn read(fused: &mut [Found], asked: &Asked) -> f32 {
 /// Whether a question names a code that stands in none of the passages that were read.
 fn has_unknown_code(read: &[Found], asked: &Asked) -> bool {
     let is_unknown = |code: &String| {
-        !read.iter().take(READ).any(|found| bm25::fold(&with_headings(&found.chunk).to_lowercase()).contains(code))
+        !read.iter().take(READ).any(|found| bm25::fold(&found.chunk.with_headings().to_lowercase()).contains(code))
     };
     asked.codes().iter().any(is_unknown)
 }
@@ -366,9 +374,9 @@ fn siblings(fused: &[Found]) -> Vec<f32> {
 }
 
 /// Lets passages gain by the meaning of their closest sentence.
-fn weigh_meaning(found: &mut [Found]) {
+fn weigh_meaning(found: &mut [Found], weight: f32) {
     for found in found.iter_mut() {
-        found.score = (found.score + MEANING * found.closeness.meaning) / (1.0 + MEANING);
+        found.score = (found.score + weight * found.closeness.meaning) / (1.0 + weight);
     }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
@@ -378,7 +386,7 @@ fn put_first(found: &mut Vec<Found>, phrases: &[String]) {
     if !phrases.is_empty() {
         let best = found.iter().map(|found| found.score).fold(0.0, f32::max);
         let (mut with, without): (Vec<Found>, Vec<Found>) = found.drain(..).partition(|found| {
-            let text = spaced_words(&with_headings(&found.chunk));
+            let text = spaced_words(&found.chunk.with_headings());
             phrases.iter().all(|phrase| text.contains(phrase.as_str()))
         });
         with.iter_mut().for_each(|found| found.score = best);
@@ -429,8 +437,7 @@ fn rerank(
     most: usize,
 ) -> Result<Vec<Found>, ModelError> {
     let others = found.split_off(most.min(found.len()));
-    // Headings say what a passage is about, as they do to the embedder.
-    let texts: Vec<String> = found.iter().map(|found| with_headings(&found.chunk)).collect();
+    let texts: Vec<String> = found.iter().map(|found| found.chunk.with_headings()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     for (found, score) in found.iter_mut().zip(reranker.score(question, &texts)?) {
         found.score = 1.0 / (1.0 + (-score).exp());
@@ -440,16 +447,6 @@ fn rerank(
     let least = found.last().map_or(1.0, |found| found.score);
     found.extend(others.into_iter().map(|other| Found { score: least * other.score, ..other }));
     Ok(found)
-}
-
-/// A chunk's title, its section and its text, a line each.
-fn with_headings(chunk: &StoredChunk) -> String {
-    let mut text = chunk.title.clone();
-    for part in chunk.section.iter().chain([&chunk.text]) {
-        text.push('\n');
-        text.push_str(part);
-    }
-    text
 }
 
 fn without_duplicates(fused: Vec<Found>, limit: usize) -> Vec<Found> {
@@ -514,7 +511,7 @@ mod tests {
         let found = fuse(branches, (0.5, 0.0), 1.0, 50);
         assert_eq!(order(&found), ["b", "a", "c"]);
         let asked = Asked::read("What is beta?");
-        assert_eq!(asked.share(&with_headings(&found[0].chunk)), 1.0);
+        assert_eq!(asked.share(&found[0].chunk), 1.0);
         assert_eq!(found[2].cosine, None);
     }
 

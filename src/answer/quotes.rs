@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use super::AnswerMode;
 use super::passage::Said;
+use crate::gloss::Reads;
 use crate::retrieve::reading::Sentence;
 use crate::retrieve::spans::Span;
 use crate::retrieve::{Found, Retrieved, edition};
@@ -51,8 +52,8 @@ struct Weights {
 
 /// In a language that the embedder covers.
 const COVERED: Weights = Weights { passage: 9.0, words: 3.2, around: 4.9, kind: 0.9, meaning: 6.5 };
-/// In another one, where vectors say nothing about single sentences.
-const UNCOVERED: Weights = Weights { passage: 10.9, words: 4.4, around: 4.4, kind: 1.1, meaning: 0.0 };
+/// In one that it reads by its gloss, or not at all.
+const GLOSSED: Weights = Weights { passage: 10.8, words: 2.8, around: 4.4, kind: 1.0, meaning: 3.8 };
 
 /// What a passage counts by the probability of a reranker, which is near 0 or 1 for most.
 const RERANKED: f32 = 3.0;
@@ -115,7 +116,10 @@ impl Weights {
 
 /// The quotes for a question, best first; at least one when there is any sentence at all.
 pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
-    let mut weights = if retrieved.is_covered { COVERED } else { UNCOVERED };
+    let mut weights = match retrieved.reads {
+        Reads::Itself => COVERED,
+        Reads::Gloss | Reads::Nothing => GLOSSED,
+    };
     if retrieved.is_reranked {
         weights.passage = RERANKED;
     }
@@ -314,7 +318,7 @@ mod tests {
         let retrieved = Retrieved {
             found: found.to_vec(),
             asked,
-            is_covered: false,
+            reads: Reads::Nothing,
             unknown: 0.0,
             has_unknown_code: false,
             information: 0.5,

@@ -1,11 +1,12 @@
 //! What a question asks for: its words, and the kind of thing that it wants. Who asks when wants a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intramuros_ingest::document::Language;
 use intramuros_ingest::language;
 
-use crate::store::bm25;
+use crate::gloss;
+use crate::store::{StoredChunk, bm25};
 
 /// A question as passages and sentences are held against it.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Asked {
     pub language: Option<Language>,
     /// Its words that matter, see [`bm25::words`].
     words: BTreeSet<u32>,
+    /// Of a Spanish question, what each of its words is in English, where that is another word.
+    in_english: BTreeMap<u32, BTreeSet<u32>>,
     /// All of its words, folded: a name that it gives itself is no answer.
     said: BTreeSet<String>,
     /// Codes that it names, such as `Q-950`, folded.
@@ -175,6 +178,7 @@ impl Asked {
         Self {
             language,
             words: bm25::words(question, language),
+            in_english: if language == Some(Language::Spanish) { in_english(question) } else { BTreeMap::new() },
             said: words.iter().map(|word| bm25::fold(word)).collect(),
             codes: lower.split_whitespace().filter_map(code).collect(),
             wanted: wanted(&words),
@@ -191,15 +195,28 @@ impl Asked {
         &self.words
     }
 
-    /// Those of its words that a text holds.
-    pub fn held(&self, text: &str) -> BTreeSet<u32> {
-        // Both analyses, because the question may be in the other language than the text.
-        self.words.intersection(&bm25::words(text, None)).copied().collect()
+    /// Those of its words that a text holds, be it in the other language.
+    pub fn held(&self, text: &str, language: Option<Language>) -> BTreeSet<u32> {
+        // Both analyses, because names and codes are the same in both.
+        let words = bm25::words(text, None);
+        let mut held: BTreeSet<u32> = self.words.intersection(&words).copied().collect();
+        match (self.language, language) {
+            (Some(Language::Spanish), Some(Language::English)) => {
+                let said = self.in_english.iter().filter(|(_, english)| english.is_subset(&words));
+                held.extend(said.map(|(word, _)| word));
+            }
+            (Some(Language::English), Some(Language::Spanish)) => {
+                let words = bm25::words(&gloss::english(text), self.language);
+                held.extend(self.words.intersection(&words));
+            }
+            _ => {}
+        }
+        held
     }
 
-    /// Share of its words that a text holds, in 0..1.
-    pub fn share(&self, text: &str) -> f32 {
-        self.share_of(&self.held(text))
+    /// Share of its words that a chunk and the headings above it hold, in 0..1.
+    pub fn share(&self, chunk: &StoredChunk) -> f32 {
+        self.share_of(&self.held(&chunk.with_headings(), chunk.language))
     }
 
     /// Share of its words that are among those that a text [holds](Self::held), in 0..1.
@@ -240,6 +257,18 @@ impl Asked {
     pub fn is_specific(&self) -> bool {
         self.wanted.is_some()
     }
+}
+
+/// What the words of a Spanish question are in English.
+fn in_english(question: &str) -> BTreeMap<u32, BTreeSet<u32>> {
+    let mut in_english = BTreeMap::new();
+    for spanish in split(question) {
+        let english = bm25::words(&gloss::english(spanish), Some(Language::English));
+        if !english.is_empty() {
+            in_english.extend(bm25::words(spanish, Some(Language::Spanish)).into_iter().map(|word| (word, english.clone())));
+        }
+    }
+    in_english
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {

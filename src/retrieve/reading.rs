@@ -51,7 +51,7 @@ impl Reading {
     /// Reads a passage.
     pub fn of(chunk: &StoredChunk, asked: &Asked) -> Self {
         let text = &chunk.text;
-        let headings = asked.held(&format!("{}\n{}", chunk.title, chunk.section.join("\n")));
+        let headings = asked.held(&format!("{}\n{}", chunk.title, chunk.section.join("\n")), chunk.language);
         let mut held = headings.clone();
         let mut before = BTreeSet::new();
         // The question that the next sentence answers.
@@ -70,7 +70,7 @@ impl Reading {
                 Some(asked) if !is_question => format!("{asked}\n{with_header}"),
                 _ => with_header,
             };
-            let own = asked.held(&weighed);
+            let own = asked.held(&weighed, chunk.language);
             held.extend(&own);
             if !is_header {
                 let around: BTreeSet<u32> = headings.iter().chain(&before).chain(&own).copied().collect();

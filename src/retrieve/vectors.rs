@@ -45,8 +45,8 @@ impl Generations {
 
 impl SentenceVectors {
     /// One unit vector per text, in their order.
-    pub fn of(&self, embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vector>, ModelError> {
-        let keys: Vec<ContentHash> = texts.iter().map(|text| ContentHash::of(text.as_bytes())).collect();
+    pub fn of(&self, embedder: &dyn Embedder, texts: &[impl AsRef<str>]) -> Result<Vec<Vector>, ModelError> {
+        let keys: Vec<ContentHash> = texts.iter().map(|text| ContentHash::of(text.as_ref().as_bytes())).collect();
         let mut vectors: Vec<Option<Vector>> = {
             let mut known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
             keys.iter().map(|key| known.get(key)).collect()
@@ -54,7 +54,7 @@ impl SentenceVectors {
         let missing: Vec<usize> = (0..texts.len()).filter(|&at| vectors[at].is_none()).collect();
         if !missing.is_empty() {
             // Others may search meanwhile.
-            let made = embedder.embed_passages(&missing.iter().map(|&at| texts[at]).collect::<Vec<_>>())?;
+            let made = embedder.embed_passages(&missing.iter().map(|&at| texts[at].as_ref()).collect::<Vec<_>>())?;
             let mut known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
             for (at, vector) in missing.into_iter().zip(made) {
                 let vector: Vector = vector.into();

@@ -134,6 +134,18 @@ pub struct StoredChunk {
     pub text: String,
 }
 
+impl StoredChunk {
+    /// Its title, its section and its text, a line each: headings say what a passage is about.
+    pub fn with_headings(&self) -> String {
+        let mut text = self.title.clone();
+        for part in self.section.iter().chain([&self.text]) {
+            text.push('\n');
+            text.push_str(part);
+        }
+        text
+    }
+}
+
 #[cfg(test)]
 impl StoredChunk {
     /// A document of one passage, for tests.

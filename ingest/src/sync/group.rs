@@ -91,7 +91,7 @@ pub(super) fn vectors(
                 }
                 None => {
                     places.push((of_documents.len(), i));
-                    texts.push(text);
+                    texts.push(model.embed.readable(&text, chunk.language).into_owned());
                     own.push(Vec::new());
                 }
             }

@@ -6,13 +6,14 @@
 //! pass brings the index to where an undisturbed one would have; nothing is taken for deleted unless the place where
 //! it stood could be listed; rights are narrowed before anything else happens.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::access::Acl;
-use crate::document::{Chunk, ContentHash, Document, DocumentId, Extracted, RawDocument};
+use crate::document::{Chunk, ContentHash, Document, DocumentId, Extracted, Language, RawDocument};
 use crate::format::FormatError;
 use crate::source::SourceError;
 
@@ -39,6 +40,11 @@ pub trait Embed: Sync {
     fn max_tokens(&self) -> usize;
     /// Length of a text in the model's tokens, special tokens not counted.
     fn count_tokens(&self, text: &str) -> usize;
+    /// A text as the model reads it best: one of a language that it does not know may be told in another one.
+    fn readable<'t>(&self, text: &'t str, language: Option<Language>) -> Cow<'t, str> {
+        let _ = language;
+        Cow::Borrowed(text)
+    }
     /// One vector per text, in their order.
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, BoxError>;
 }
