@@ -201,6 +201,11 @@ impl Asked {
         let words = bm25::words(text, None);
         let mut held: BTreeSet<u32> = self.words.intersection(&words).copied().collect();
         match (self.language, language) {
+            (Some(Language::Spanish), Some(Language::Spanish)) => {
+                let words = bm25::words(&gloss::english(text), Some(Language::English));
+                let said = self.in_english.iter().filter(|(_, english)| english.is_subset(&words));
+                held.extend(said.map(|(word, _)| word));
+            }
             (Some(Language::Spanish), Some(Language::English)) => {
                 let said = self.in_english.iter().filter(|(_, english)| english.is_subset(&words));
                 held.extend(said.map(|(word, _)| word));

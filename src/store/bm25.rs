@@ -10,7 +10,11 @@
 //! last; `ñ` goes with them: *niño* and *nino* meet, which a person at a foreign keyboard needs more than anybody
 //! needs *año* and *ano* kept apart. Numbers and identifiers such as `SF-86`, `12.3` or `ES-2024/001` are kept whole and
 //! as their parts, never stemmed.
+//!
+//! Spanish words go in by their English [`gloss`] too: what one text calls *coche* and another *automóvil* is a *car* in
+//! both, and in a document in English.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use intramuros_ingest::document::Language;
@@ -19,10 +23,12 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::gloss;
+
 mod stop_words;
 
 /// Names the way from text to terms. A change of it means that all documents are indexed again.
-pub const ANALYSIS: &str = "bm25 2";
+pub const ANALYSIS: &str = "bm25 3";
 
 /// How fast a repeated term stops counting more.
 const K1: f32 = 1.2;
@@ -46,13 +52,15 @@ enum Kind {
     /// Two words that follow each other, stop words aside: order and nearness, as in the sequential dependence model of
     /// Metzler and Croft, "A Markov Random Field Model for Term Dependencies" (2005).
     Pair,
+    /// What a Spanish word is in English.
+    Gloss,
 }
 
 impl Kind {
     /// How often one occurrence counts in a document.
     fn frequency(self) -> f32 {
         match self {
-            Self::Word | Self::Pair => 1.0,
+            Self::Word | Self::Pair | Self::Gloss => 1.0,
             Self::Root => 0.3,
         }
     }
@@ -63,6 +71,7 @@ impl Kind {
             Self::Word => 1.0,
             Self::Root => 0.3,
             Self::Pair => 0.5,
+            Self::Gloss => 0.4,
         }
     }
 }
@@ -98,6 +107,12 @@ pub fn document(text: &str, language: Option<Language>) -> SparseVector {
             *frequencies.entry(hash(term)).or_default() += kind.frequency();
         }
     });
+    for (term, occurrences) in glossed(text, language) {
+        // Names are the same in both.
+        if let Entry::Vacant(entry) = frequencies.entry(term) {
+            entry.insert(Kind::Gloss.frequency() * occurrences);
+        }
+    }
     let norm = K1 * (1.0 - B + B * length / AVERAGE_TERMS);
     for weight in frequencies.values_mut() {
         *weight = *weight * (K1 + 1.0) / (*weight + norm);
@@ -115,7 +130,21 @@ pub fn query(text: &str, language: Option<Language>) -> SparseVector {
             *weight = weight.max(kind.weight());
         }
     });
+    for term in glossed(text, language).into_keys() {
+        weights.entry(term).or_insert(Kind::Gloss.weight());
+    }
     SparseVector::from_weights(weights)
+}
+
+/// The terms of the gloss of a text, where it is Spanish, and how often each occurs.
+fn glossed(text: &str, language: Option<Language>) -> BTreeMap<u32, f32> {
+    let mut terms = BTreeMap::new();
+    if language == Some(Language::Spanish) {
+        for_each_word(&gloss::english(text), Some(Language::English), false, |words| {
+            words.iter().for_each(|(_, term)| *terms.entry(hash(term)).or_default() += 1.0);
+        });
+    }
+    terms
 }
 
 /// The words of a text that matter, as hashes of their stems: what two texts share of these, they share in words.
