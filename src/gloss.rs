@@ -262,19 +262,19 @@ const LEAST_LEFT: usize = 2;
 
 /// What each word says, by its spelling and by its spelling without accents.
 static TABLE: LazyLock<HashMap<Cow<'static, str>, &'static str>> = LazyLock::new(|| {
-    let pairs = || {
-        let words = WORDS.lines().filter_map(|line| line.split_once('\t'));
-        FUNCTION_WORDS.iter().chain(OFFICE_WORDS).copied().chain(words)
-    };
+    let own: Vec<(&str, &str)> = FUNCTION_WORDS.iter().chain(OFFICE_WORDS).copied().collect();
+    let nets: Vec<(&str, &str)> = WORDS.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut table = HashMap::with_capacity(70_000);
-    for (word, english) in pairs() {
-        table.entry(Cow::Borrowed(word)).or_insert(english);
-    }
-    // «garantia» is what people type; «ano» is not «año».
-    for (word, english) in pairs() {
-        let folded = fold(word);
-        if folded != word {
-            table.entry(Cow::Owned(folded)).or_insert(english);
+    for pairs in [own, nets] {
+        for &(word, english) in &pairs {
+            table.entry(Cow::Borrowed(word)).or_insert(english);
+        }
+        // «garantia» is what people type; «ano» is not «año».
+        for (word, english) in pairs {
+            let folded = fold(word);
+            if folded != word {
+                table.entry(Cow::Owned(folded)).or_insert(english);
+            }
         }
     }
     table
@@ -285,7 +285,9 @@ static SORTED_ENDINGS: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::n
     let mut endings: Vec<(&str, &str)> = ENDINGS
         .iter()
         .flat_map(|(endings, replacements)| {
-            endings.split_whitespace().flat_map(|ending| replacements.iter().map(move |replacement| (ending, *replacement)))
+            endings
+                .split_whitespace()
+                .flat_map(|ending| replacements.iter().map(move |replacement| (ending, *replacement)))
         })
         .collect();
     // Stable: of those that are as long, plurals go before verbs.
@@ -293,36 +295,35 @@ static SORTED_ENDINGS: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::n
     endings
 });
 
-/// How well an embedder reads a language.
+/// How a model reads a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+pub enum Fluency {
     /// As it stands.
-    Itself,
+    Native,
     /// By its gloss.
     Gloss,
     /// Not at all.
-    Nothing,
+    None,
 }
 
-impl Reads {
-    /// How an embedder of some languages (ISO 639-1 codes; empty where that is not known) reads this one.
+impl Fluency {
+    /// How a model of some languages (ISO 639-1 codes) reads this one: as it stands where either is not known.
     pub fn of(languages: &[String], language: Option<Language>) -> Self {
-        let knows = |language: Language| languages.iter().any(|code| code == language.code());
+        let knows = |language: Language| languages.is_empty() || languages.iter().any(|code| code == language.code());
         match language {
-            _ if languages.is_empty() => Self::Itself,
-            Some(language) if knows(language) => Self::Itself,
-            None => Self::Itself,
+            None => Self::Native,
+            Some(language) if knows(language) => Self::Native,
             Some(Language::Spanish) if knows(Language::English) => Self::Gloss,
-            Some(_) => Self::Nothing,
+            Some(_) => Self::None,
         }
     }
 }
 
 /// A text as an embedder of some languages reads it best.
 pub fn readable<'t>(text: &'t str, language: Option<Language>, languages: &[String]) -> Cow<'t, str> {
-    match Reads::of(languages, language) {
-        Reads::Gloss => Cow::Owned(english(text)),
-        Reads::Itself | Reads::Nothing => Cow::Borrowed(text),
+    match Fluency::of(languages, language) {
+        Fluency::Gloss => Cow::Owned(english(text)),
+        Fluency::Native | Fluency::None => Cow::Borrowed(text),
     }
 }
 
@@ -387,8 +388,14 @@ mod tests {
     fn a_sentence_is_told_word_by_word() {
         for (spanish, gloss) in [
             ("¿Cuántos días de vacaciones tienen los empleados?", "¿how many day of vacation have the employee?"),
-            ("El proveedor pagará las facturas antes del 5 de enero.", "the supplier pay the invoice before of the 5 of January."),
-            ("La reina de Inglaterra llegó a Madrid con Rosa López.", "the queen of England arrive to Madrid with Rosa López."),
+            (
+                "El proveedor pagará las facturas antes del 5 de enero.",
+                "the supplier pay the invoice before of the 5 of January.",
+            ),
+            (
+                "La reina de Inglaterra llegó a Madrid con Rosa López.",
+                "the queen of England come to Madrid with Rosa López.",
+            ),
             ("Se conquistaron tres ciudades", " conquer three city"),
             ("garantias de la maquina", "warranty of the machine"),
             ("Q-950: 12 xyzzy", "Q-950: 12 xyzzy"),

@@ -18,7 +18,7 @@ use intramuros_ingest::worker::{Worker, WorkerOptions};
 use intramuros_models::Embedder;
 
 use crate::app::{App, AppError, embedder_entry};
-use crate::gloss::{self, Reads};
+use crate::gloss::{self, Fluency};
 use crate::state::StateError;
 use crate::state::jobs::JobEnd;
 use crate::state::ledger::Written;
@@ -314,9 +314,9 @@ struct Passages<'a> {
 
 impl<'a> Passages<'a> {
     fn of(embedder: &'a dyn Embedder, languages: &'a [String]) -> Self {
-        let identity = match Reads::of(languages, Some(Language::Spanish)) {
-            Reads::Gloss => format!("{} gloss-{}", embedder.identity(), gloss::VERSION),
-            Reads::Itself | Reads::Nothing => embedder.identity().to_owned(),
+        let identity = match Fluency::of(languages, Some(Language::Spanish)) {
+            Fluency::Gloss => format!("{} gloss-{}", embedder.identity(), gloss::VERSION),
+            Fluency::Native | Fluency::None => embedder.identity().to_owned(),
         };
         Self { embedder, languages, identity }
     }

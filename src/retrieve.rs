@@ -5,40 +5,43 @@
 //! (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", 2023). Cosines count as they are, since
 //! their scale is the same for all questions; BM25 counts by the best of its list. A chunk that only one branch returned is
 //! at most as good in the other as the last that it did return, and is taken for that. How much each branch counts follows
-//! the question: words as far as the best hit has them at all, vectors half as much in a language that the embedder was not
-//! made for. The best of the fused list are read sentence by sentence ([`reading`]): words that stand in one sentence answer,
-//! the same words all over a passage rarely do. A passage gains by its closest sentence, in words and, where the embedder
-//! knows the language, in meaning; and by the other passages of its document, since who asks about a lease wants the lease.
+//! the question: words as far as the best hit has them at all, vectors half as much in a language that the embedder reads by
+//! its [gloss] only. The best of the fused list are read sentence by sentence ([`reading`]): words that stand in one sentence
+//! answer, the same words all over a passage rarely do. A passage gains by its closest sentence, in words and in meaning; and
+//! by the other passages of its document, since who asks about a lease wants the lease.
 //! What was replaced ([`edition`]) steps back unless it is asked for.
 //! What the question puts in quotation marks goes before all else.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use intramuros_ingest::access::Caller;
 use intramuros_ingest::document::{DocumentId, Language};
 use intramuros_models::{Embedder, ModelError, Reranker};
 
-use crate::gloss::{self, Reads};
-use crate::store::{Branches, Query, Scored, StoreError, StoredChunk, VectorStore, bm25};
+use crate::gloss::{self, Fluency};
+use crate::store::{Query, StoreError, StoredChunk, VectorStore, bm25};
 
 /// How passages are found; see `[retrieve]` in the configuration.
 pub use crate::config::Retrieve as RetrieveSettings;
 
 pub mod asked;
+mod duplicates;
 pub mod edition;
+mod fusion;
+mod phrases;
 pub mod reading;
 pub mod spans;
 pub mod vectors;
 
 use asked::Asked;
+use duplicates::without_duplicates;
+use fusion::{fuse, related};
 use reading::{Closeness, Reading, Sentence};
 use vectors::SentenceVectors;
 
-/// Share of common word shingles from which two passages count as the same.
-const DUPLICATE_SIMILARITY: f32 = 0.85;
-/// What the dense branch counts in a language that the embedder does not cover, as a share of its weight elsewhere.
-const UNCOVERED: f32 = 0.5;
+/// What the dense branch counts in a language that the embedder does not know, as a share of its weight elsewhere.
+const UNFAMILIAR: f32 = 0.5;
 /// What the words count if the best hit by words had none of the question's; they count in full where it has all.
 const LEAST_SURE: f32 = 0.3;
 /// Passages of the fused list that are read.
@@ -51,7 +54,9 @@ const FITTING: f32 = 0.16;
 const SIBLINGS: f32 = 0.35;
 const SIBLINGS_COUNTED: usize = 5;
 /// What a passage loses whose title says that its document was replaced, where nobody asks for the past.
-const REPLACED: f32 = 0.2;
+const REPLACED: f32 = 0.3;
+/// What a passage loses that is in another language than the question: who finds it in theirs reads that.
+const OTHER_LANGUAGE: f32 = 0.05;
 /// What a sentence adds whose cosine with the question is 1.
 const MEANING: f32 = 0.3;
 /// The same where question and sentence are glosses. It is more, since words and vectors say less alike.
@@ -106,7 +111,7 @@ pub struct Retrieved {
     /// What was asked.
     pub asked: Asked,
     /// How the embedder reads the language of the question.
-    pub reads: Reads,
+    pub fluency: Fluency,
     /// Share of the question's words that stand in no passage that was read.
     pub unknown: f32,
     /// Whether the question names a code that stands in no passage that was read.
@@ -174,12 +179,12 @@ impl Retriever<'_> {
         let chunks = self.store.size()?;
         let best = branches.sparse.first().map_or(0.0, |best| best.score);
         let information = (best / (weight.max(1.0) * (1.0 + chunks as f32).ln().max(1.0))).min(1.0);
-        let reads = Reads::of(self.languages, asked.language);
-        let dense_weight = self.settings.dense_weight * if reads == Reads::Itself { 1.0 } else { UNCOVERED };
+        let fluency = Fluency::of(self.languages, asked.language);
+        let dense_weight = self.settings.dense_weight * if fluency == Fluency::Native { 1.0 } else { UNFAMILIAR };
         let sure = branches.sparse.first().map_or(0.0, |best| asked.share(&best.chunk));
         let sure = LEAST_SURE + (1.0 - LEAST_SURE) * sure;
         let mut fused = fuse(branches, (dense_weight, self.unrelated_cosine), sure, candidates);
-        step_back(&mut fused, question);
+        step_back(&mut fused, question, asked.language);
         let unknown = read(&mut fused, &asked);
         let has_unknown_code = has_unknown_code(&fused, &asked);
         let mut found = match self.reranker {
@@ -187,22 +192,22 @@ impl Retriever<'_> {
             Some(reranker) => {
                 let best = without_duplicates(fused, limit.max(self.settings.rerank_candidates));
                 let mut ranked = rerank(reranker, question, best, self.settings.rerank_candidates)?;
-                step_back(&mut ranked, question);
+                step_back(&mut ranked, question, asked.language);
                 ranked
             }
         };
-        if reads != Reads::Nothing {
+        if fluency != Fluency::None {
             let started = Instant::now();
             self.embed_sentences(&dense, &mut found)?;
             embed_ms += milliseconds(started);
             if self.reranker.is_none() {
-                weigh_meaning(&mut found, if reads == Reads::Itself { MEANING } else { MEANING_OF_GLOSS });
+                weigh_meaning(&mut found, if fluency == Fluency::Native { MEANING } else { MEANING_OF_GLOSS });
             }
         }
         // «otros» in quotation marks stands everywhere.
-        let mut phrases = quoted(question);
+        let mut phrases = phrases::quoted(question);
         phrases.retain(|phrase| !bm25::words(phrase, asked.language).is_empty());
-        put_first(&mut found, &phrases);
+        phrases::put_first(&mut found, &phrases);
         found.truncate(limit);
         // Those that were too far down to be read.
         for found in found.iter_mut().filter(|found| found.coverage == 0.0) {
@@ -212,7 +217,7 @@ impl Retriever<'_> {
         Ok(Retrieved {
             found,
             asked,
-            reads,
+            fluency,
             unknown,
             has_unknown_code,
             information,
@@ -248,82 +253,21 @@ impl Retriever<'_> {
     }
 }
 
-/// Whether a model of some languages (ISO 639-1 codes) knows this one; it does where either is not known.
-pub fn covers(languages: &[String], language: Option<Language>) -> bool {
-    let is_of = |language: Language| languages.iter().any(|code| code == language.code());
-    languages.is_empty() || language.is_none_or(is_of)
-}
-
 /// Milliseconds since an instant.
 pub fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Adds the normalised scores of both branches, those of the sparse one counted as far as they are `sure`; ties go to the
-/// lower document id and position, so that order is fixed.
-fn fuse(branches: Branches, (dense_weight, unrelated): (f32, f32), sure: f32, candidates: usize) -> Vec<Found> {
-    let best = branches.sparse.iter().map(|hit| hit.score).fold(0.0, f32::max);
-    let dense = Branch::of(&branches.dense, dense_weight, candidates).above(unrelated);
-    let sparse_weight = if best > 0.0 { (1.0 - dense_weight) * sure / best } else { 0.0 };
-    let sparse = Branch::of(&branches.sparse, sparse_weight, candidates);
-    let mut by_place: BTreeMap<(DocumentId, u32), Scores> = BTreeMap::new();
-    for hit in branches.dense {
-        by_place.insert((hit.chunk.document_id, hit.chunk.position), (Some(hit.score), None, hit.chunk));
+/// Lets the passages of replaced documents lose, unless the question wants what held then, and those of another language.
+fn step_back(found: &mut [Found], question: &str, language: Option<Language>) {
+    for Found { chunk, score, .. } in found.iter_mut() {
+        if edition::is_replaced(&chunk.title) && !edition::wants_past(question, chunk) {
+            *score = (*score - REPLACED).max(0.0);
+        }
+        if language.is_some() && chunk.language.is_some() && chunk.language != language {
+            *score = (*score - OTHER_LANGUAGE).max(0.0);
+        }
     }
-    for hit in branches.sparse {
-        let place = (hit.chunk.document_id, hit.chunk.position);
-        by_place.entry(place).or_insert((None, None, hit.chunk)).1 = Some(hit.score);
-    }
-    let scored = |(cosine, words, chunk)| {
-        let score = dense.share(cosine) + sparse.share(words);
-        let relatedness = cosine.map_or(0.0, |cosine| related(cosine, unrelated));
-        Found { relatedness, ..Found::new(score, cosine, chunk) }
-    };
-    let mut found: Vec<Found> = by_place.into_values().map(scored).collect();
-    found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found
-}
-
-/// A chunk with its scores in both branches, where it has one.
-type Scores = (Option<f32>, Option<f32>, StoredChunk);
-
-/// How far a cosine is above that of unrelated texts, in 0..1.
-fn related(cosine: f32, unrelated: f32) -> f32 {
-    ((cosine - unrelated) / (1.0 - unrelated)).max(0.0)
-}
-
-/// How the scores of a branch become shares of a fused one.
-struct Branch {
-    /// A score that says nothing.
-    unrelated: f32,
-    /// What the branch did not return is at most as good as this.
-    last: f32,
-    /// Of a score of 1.
-    weight: f32,
-}
-
-impl Branch {
-    fn of(hits: &[Scored], weight: f32, candidates: usize) -> Self {
-        // A list that is not full holds all that scores at all.
-        let is_full = hits.len() >= candidates;
-        let last = hits.iter().map(|hit| hit.score).reduce(f32::min).filter(|_| is_full).unwrap_or(0.0);
-        Self { unrelated: 0.0, last, weight }
-    }
-
-    fn above(self, unrelated: f32) -> Self {
-        Self { unrelated, ..self }
-    }
-
-    fn share(&self, score: Option<f32>) -> f32 {
-        self.weight * related(score.unwrap_or(self.last), self.unrelated)
-    }
-}
-
-/// Lets the passages of replaced documents lose, unless the question wants what held then.
-fn step_back(found: &mut [Found], question: &str) {
-    let is_past =
-        |found: &&mut Found| edition::is_replaced(&found.chunk.title) && !edition::wants_past(question, &found.chunk);
-    found.iter_mut().filter(is_past).for_each(|found| found.score = (found.score - REPLACED).max(0.0));
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
@@ -381,54 +325,6 @@ fn weigh_meaning(found: &mut [Found], weight: f32) {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
-/// Puts the passages that hold every one of some phrases before the others, each in their order.
-fn put_first(found: &mut Vec<Found>, phrases: &[String]) {
-    if !phrases.is_empty() {
-        let best = found.iter().map(|found| found.score).fold(0.0, f32::max);
-        let (mut with, without): (Vec<Found>, Vec<Found>) = found.drain(..).partition(|found| {
-            let text = spaced_words(&found.chunk.with_headings());
-            phrases.iter().all(|phrase| text.contains(phrase.as_str()))
-        });
-        with.iter_mut().for_each(|found| found.score = best);
-        found.extend(with.into_iter().chain(without));
-    }
-}
-
-/// What a question puts in quotation marks, in the form of [`spaced_words`].
-fn quoted(question: &str) -> Vec<String> {
-    let mut phrases = Vec::new();
-    let mut rest = question;
-    while let Some(open) = rest.find(['"', '«', '“']) {
-        let mark = rest[open..].chars().next().unwrap_or('"');
-        let inside = &rest[open + mark.len_utf8()..];
-        let close = match mark {
-            '«' => '»',
-            '“' => '”',
-            mark => mark,
-        };
-        // Inches and other lone marks open nothing.
-        let Some(end) = inside.find(close) else {
-            rest = inside;
-            continue;
-        };
-        let phrase = spaced_words(&inside[..end]);
-        if !phrase.trim().is_empty() {
-            phrases.push(phrase);
-        }
-        rest = &inside[end + close.len_utf8()..];
-    }
-    phrases
-}
-
-/// The words of a text in lower case without accents, a blank before and behind each.
-fn spaced_words(text: &str) -> String {
-    let folded = bm25::fold(&text.to_lowercase());
-    folded
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .fold(" ".to_owned(), |all, word| all + word + " ")
-}
-
 /// Puts the first `most` passages in the order that a reranker gives them; the others stay below in theirs.
 fn rerank(
     reranker: &dyn Reranker,
@@ -449,43 +345,6 @@ fn rerank(
     Ok(found)
 }
 
-fn without_duplicates(fused: Vec<Found>, limit: usize) -> Vec<Found> {
-    let mut kept: Vec<(HashSet<[u64; 3]>, Found)> = Vec::with_capacity(limit);
-    for found in fused {
-        if kept.len() == limit {
-            break;
-        }
-        let shingles = shingles(&found.chunk.text);
-        let duplicate = kept.iter().any(|(others, _)| similarity(&shingles, others) >= DUPLICATE_SIMILARITY);
-        if !duplicate {
-            kept.push((shingles, found));
-        }
-    }
-    kept.into_iter().map(|(_, found)| found).collect()
-}
-
-/// Hashes of each run of three words, case and punctuation aside.
-fn shingles(text: &str) -> HashSet<[u64; 3]> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let words: Vec<u64> = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            let mut hasher = DefaultHasher::new();
-            word.to_lowercase().hash(&mut hasher);
-            hasher.finish()
-        })
-        .collect();
-    words.windows(3).map(|window| [window[0], window[1], window[2]]).collect()
-}
-
-/// Jaccard similarity; texts too short for a shingle are never the same as anything.
-fn similarity(a: &HashSet<[u64; 3]>, b: &HashSet<[u64; 3]>) -> f32 {
-    let common = a.intersection(b).count();
-    let all = a.len() + b.len() - common;
-    if all == 0 { 0.0 } else { common as f32 / all as f32 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -494,61 +353,8 @@ mod tests {
         Found::new(0.5, None, StoredChunk::of_text(path, text))
     }
 
-    fn scored(score: f32, path: &str, text: &str) -> Scored {
-        Scored { score, chunk: StoredChunk::of_text(path, text) }
-    }
-
     fn order(found: &[Found]) -> Vec<&str> {
         found.iter().map(|found| found.chunk.title.as_str()).collect()
-    }
-
-    #[test]
-    fn a_chunk_that_both_branches_find_wins() {
-        let branches = Branches {
-            dense: vec![scored(0.8, "a", "alpha"), scored(0.78, "b", "beta")],
-            sparse: vec![scored(9.0, "b", "beta"), scored(3.0, "c", "gamma")],
-        };
-        let found = fuse(branches, (0.5, 0.0), 1.0, 50);
-        assert_eq!(order(&found), ["b", "a", "c"]);
-        let asked = Asked::read("What is beta?");
-        assert_eq!(asked.share(&found[0].chunk), 1.0);
-        assert_eq!(found[2].cosine, None);
-    }
-
-    #[test]
-    fn a_chunk_that_one_branch_alone_is_sure_of_is_not_lost_to_one_that_both_list_last() {
-        // The dense branch does not know the language: all its cosines are alike, and its list ends before the answer.
-        let dense = (0..50).map(|i| scored(0.4 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
-        let sparse = vec![scored(12.0, "answer", "y"), scored(3.0, "d0", "x")];
-        assert_eq!(order(&fuse(Branches { dense, sparse }, (0.6, 0.0), 1.0, 50))[..2], ["answer", "d0"]);
-    }
-
-    #[test]
-    fn words_count_as_far_as_they_are_sure() {
-        let branches = Branches {
-            dense: vec![scored(0.9, "a", ""), scored(0.3, "b", "")],
-            sparse: vec![scored(2.0, "b", ""), scored(0.5, "a", "")],
-        };
-        assert_eq!(order(&fuse(branches.clone(), (0.5, 0.0), 1.0, 50)), ["b", "a"]);
-        assert_eq!(order(&fuse(branches, (0.5, 0.0), 0.3, 50)), ["a", "b"]);
-        assert!(fuse(Branches::default(), (0.5, 0.0), 1.0, 50).is_empty());
-    }
-
-    #[test]
-    fn cosines_count_above_those_of_unrelated_texts() {
-        let dense = vec![scored(0.9, "a", "x"), scored(0.8, "b", "y"), scored(0.65, "c", "z")];
-        let found = fuse(Branches { dense, sparse: Vec::new() }, (1.0, 0.7), 1.0, 50);
-        let related: Vec<i32> = found.iter().map(|found| (found.relatedness * 100.0).round() as i32).collect();
-        assert_eq!(related, [67, 33, 0]);
-        assert_eq!(found[0].cosine, Some(0.9), "told as it is");
-        assert!((found[0].score - 0.667).abs() < 0.01);
-    }
-
-    #[test]
-    fn a_code_that_one_chunk_alone_has_wins_over_all_that_are_nearer_in_meaning() {
-        let dense = (0..50).map(|i| scored(0.5 - 0.001 * i as f32, &format!("d{i}"), "x")).collect();
-        let sparse = vec![scored(4.0, "SF-86", "y")];
-        assert_eq!(order(&fuse(Branches { dense, sparse }, (0.6, 0.0), 1.0, 50))[0], "SF-86");
     }
 
     #[test]
@@ -567,7 +373,7 @@ mod tests {
         let all = || vec![of(0.8, "Password policy 2024 (replaced)"), of(0.7, "Password policy 2026")];
         let ordered = |question: &str| {
             let mut all = all();
-            step_back(&mut all, question);
+            step_back(&mut all, question, None);
             all[0].chunk.title.clone()
         };
         assert_eq!(ordered("How long is a password?"), "Password policy 2026");
@@ -588,17 +394,6 @@ mod tests {
         let all = [of(0.9, "a", "1"), of(0.8, "b", "1"), of(0.5, "b", "2"), of(0.2, "b", "3")];
         let mean = |sum: f32| sum / SIBLINGS_COUNTED as f32;
         assert_eq!(siblings(&all), [0.0, mean(0.5 + 0.2), mean(0.8 + 0.2), mean(0.8 + 0.5)]);
-    }
-
-    #[test]
-    fn what_is_in_quotation_marks_goes_first() {
-        assert_eq!(quoted("¿Qué dice «Fuerza Mayor» y \"plazo\"?"), [" fuerza mayor ", " plazo "]);
-        assert!(quoted("5\" only").is_empty() && quoted("«» \"?\"").is_empty());
-        let mut all = vec![found("a", "mayor fuerza"), found("b", "por fuerza\nmayor, se"), found("c", "nada")];
-        put_first(&mut all, &quoted("«fuerza mayor»"));
-        assert_eq!(order(&all), ["b", "a", "c"]);
-        put_first(&mut all, &quoted("«otra cosa»"));
-        assert_eq!(order(&all), ["b", "a", "c"]);
     }
 
     /// Likes long passages.
@@ -627,15 +422,5 @@ mod tests {
         let ranked = rerank(&Lengths, "?", found, 2).unwrap();
         assert_eq!(order(&ranked), ["b", "a", "c"], "the third is not read, however well it would do");
         assert!(ranked.is_sorted_by(|a, b| a.score > b.score));
-    }
-
-    #[test]
-    fn near_duplicates_are_dropped_and_short_texts_are_not() {
-        let long = "the annual leave of every employee is twenty three working days a year plus two for seniority";
-        let kept = without_duplicates(
-            vec![found("a", long), found("b", &format!("{long}!")), found("c", "yes"), found("d", "yes")],
-            10,
-        );
-        assert_eq!(order(&kept), ["a", "c", "d"]);
     }
 }

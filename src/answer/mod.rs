@@ -48,7 +48,8 @@ use quotes::Certainty;
 pub use result::{Answer, Nearest, PassageHash, Provenance, Removed, Timings, Usage};
 
 pub use crate::config::{Answer as AnswerSettings, AnswerMode};
-use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, covers, milliseconds};
+use crate::gloss::Fluency;
+use crate::retrieve::{Found, RetrieveError, Retrieved, Retriever, milliseconds};
 use crate::store::StoredChunk;
 
 /// Documents that are named where none answers.
@@ -211,7 +212,7 @@ impl Answerer<'_> {
                 (AnswerMode::Generate, None) => return Err(AnswerError::NoGenerator),
                 (AnswerMode::Generate, Some(generator)) if ask.form.is_none() && !self.reads_passages(language) => {
                     // Of a follow-up, sentences on what was asked before are true and no answer.
-                    if covers(self.languages, language) && !is_rewritten {
+                    if self.writes(language) && !is_rewritten {
                         self.retell(generator, caller, ask, (&sought, language), &mut draft)?;
                     }
                     if draft.answer.answer.is_empty() && draft.listening {
@@ -316,10 +317,15 @@ impl Answerer<'_> {
         prompt::build(generator, &material, budget)
     }
 
+    /// Whether the model writes a language.
+    fn writes(&self, language: Option<Language>) -> bool {
+        Fluency::of(self.languages, language) == Fluency::Native
+    }
+
     /// Whether the model is given whole passages and writes what it makes of them. Quotes are put in front of one that is
     /// too small for that, and in place of one that does not write the language, whose words would be taken out anyway.
     fn reads_passages(&self, language: Option<Language>) -> bool {
-        self.reads == Reads::Passages && covers(self.languages, language)
+        self.reads == Reads::Passages && self.writes(language)
     }
 
     /// Lets a small model say in its own words what the quotes say. Of a question in parts each is answered by its own, and

@@ -1,23 +1,25 @@
 //! Exact quotes: the sentences of the found passages that answer the question, as they stand.
 //!
 //! Each sentence has log-odds of being the one that answers, by its passage, by the question's words that it has, alone and
-//! together with what stands around it, by whether it holds the kind of thing asked for and, in a language that the embedder
-//! covers, by its meaning. The weights are those of a softmax regression over the sentences of the best passages (SQuAD 2.0
+//! together with what stands around it, by whether it holds the kind of thing asked for and by its meaning. The weights are those of a softmax regression over the sentences of the best passages (SQuAD 2.0
 //! in English and Spanish, with the starter embedder). Quotes are shown, best first, until the answer is among them with the
 //! [`Certainty`] asked for: one where it is plain, more where it may stand in several places. «They have ordered a bench. It
 //! comes in May.» answers when it comes with its second sentence: where the best one is of another kind than what is asked
 //! for, the next that is of that kind comes with it. A sentence of another document that says the same with another figure
 //! or date is shown beside the best, the later edition first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::AnswerMode;
-use super::passage::Said;
-use crate::gloss::Reads;
+use super::facts::folded_words;
+use crate::gloss::Fluency;
+use crate::retrieve::asked::Asked;
 use crate::retrieve::reading::Sentence;
 use crate::retrieve::spans::Span;
-use crate::retrieve::{Found, Retrieved, edition};
+use crate::retrieve::{Found, Retrieved};
 use crate::store::StoredChunk;
+
+mod disputes;
 
 /// Sentences of one answer, and rows of tables, which may be a list.
 const MAX_SENTENCES: usize = 4;
@@ -32,12 +34,6 @@ const MAX_LIKELY: usize = 14;
 const MIN_WORDS: usize = 4;
 /// Sentences behind the best one in which what is asked for may follow.
 const REACH: usize = 2;
-/// How much less likely a sentence may be that disputes the best one, in log-odds.
-const DISPUTE_REACH: f32 = 2.5;
-/// The share of words that both must have, and how many; the share where they are of two editions of one document.
-const DISPUTE_OVERLAP: f32 = 0.8;
-const DISPUTE_WORDS: usize = 4;
-const EDITION_OVERLAP: f32 = 0.6;
 /// Log-odds that each word costs a quote behind the first: of two that are as likely, the shorter is shown.
 const WORD_COST: f32 = 0.02;
 
@@ -50,24 +46,29 @@ struct Weights {
     meaning: f32,
 }
 
-/// In a language that the embedder covers.
-const COVERED: Weights = Weights { passage: 9.0, words: 3.2, around: 4.9, kind: 0.9, meaning: 6.5 };
+/// In a language that the embedder knows.
+const NATIVE: Weights = Weights { passage: 9.0, words: 3.2, around: 4.9, kind: 0.9, meaning: 6.5 };
 /// In one that it reads by its gloss, or not at all.
 const GLOSSED: Weights = Weights { passage: 10.8, words: 2.8, around: 4.4, kind: 1.0, meaning: 3.8 };
 
 /// What a passage counts by the probability of a reranker, which is near 0 or 1 for most.
 const RERANKED: f32 = 3.0;
 
-/// The probability with which the answer is to be among the quotes.
+/// How many quotes it takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Certainty(f32);
+pub struct Certainty {
+    /// The probability with which the answer is to be among them.
+    among: f32,
+    /// The least probability of a quote behind the first: what answers less than once in twenty times is padding.
+    least: f32,
+}
 
 impl Certainty {
     /// Who asks for quotes reads them; who asks for a sentence and gets quotes wants few.
     pub fn of(asked: AnswerMode) -> Self {
         match asked {
-            AnswerMode::Extract => Self(0.78),
-            AnswerMode::Generate => Self(0.71),
+            AnswerMode::Extract => Self { among: 0.78, least: 0.05 },
+            AnswerMode::Generate => Self { among: 0.71, least: 0.05 },
         }
     }
 }
@@ -93,6 +94,14 @@ impl Quote<'_> {
         let (own, others) = (&self.span.range, &other.span.range);
         self.at.0 == other.at.0 && own.start < others.end && others.start < own.end
     }
+
+    /// Whether it speaks of something by all words of its name, be it by the headings above it.
+    fn names(&self, name: &BTreeSet<String>) -> bool {
+        let shown = &self.chunk.text[self.span.shown()];
+        let headings = self.chunk.section.iter().map(String::as_str).chain([self.chunk.title.as_str(), shown]);
+        let words: HashSet<String> = headings.flat_map(folded_words).collect();
+        name.iter().all(|word| words.contains(word))
+    }
 }
 
 #[cfg(test)]
@@ -116,9 +125,9 @@ impl Weights {
 
 /// The quotes for a question, best first; at least one when there is any sentence at all.
 pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
-    let mut weights = match retrieved.reads {
-        Reads::Itself => COVERED,
-        Reads::Gloss | Reads::Nothing => GLOSSED,
+    let mut weights = match retrieved.fluency {
+        Fluency::Native => NATIVE,
+        Fluency::Gloss | Fluency::None => GLOSSED,
     };
     if retrieved.is_reranked {
         weights.passage = RERANKED;
@@ -143,59 +152,30 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
     }
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
     let following = quotes.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &quotes));
+    let all = if retrieved.asked.joined_names().is_empty() { Vec::new() } else { quotes.clone() };
     quotes.truncate(MAX_LIKELY);
-    let other = quotes.first().and_then(|best| disputing(best, &quotes, retrieved));
+    let other = quotes.first().and_then(|best| disputes::disputing(best, &quotes, retrieved));
     let best_at = quotes.first().map(|best| best.at);
     let mut chosen = chosen(quotes, following.or_else(|| other.clone()), certainty);
-    let places = [best_at, other.map(|other| other.at)];
-    let is_one = |quote: &Quote<'_>| places.contains(&Some(quote.at));
-    if places[1].is_some() && chosen.iter().filter(|quote| is_one(quote)).count() == 2 {
-        chosen.iter_mut().for_each(|quote| quote.is_disputed = is_one(quote));
-        // The later edition comes first, where both tell theirs; the sort is stable.
-        let years: Vec<Option<u16>> =
-            chosen.iter().filter(|quote| quote.is_disputed).map(|quote| edition::year(quote.chunk)).collect();
-        let is_dated = years.iter().all(Option::is_some);
-        chosen.sort_by_key(|quote| {
-            let year = edition::year(quote.chunk).filter(|_| quote.is_disputed && is_dated);
-            (!quote.is_disputed, std::cmp::Reverse(year))
-        });
+    if let (Some(best), Some(other)) = (best_at, other) {
+        disputes::put_side_by_side(&mut chosen, [best, other.at]);
     }
+    chosen.extend(of_other_names(&chosen, &all, &retrieved.asked));
     chosen
 }
 
-/// A sentence of another document that speaks of the same as the best one and gives another figure or date. Of the same
-/// speaks another edition of a document, in other words too; of other documents only what is nearly the same sentence: two
-/// leases have two rents and contradict nothing.
-fn disputing<'a>(best: &Quote<'a>, quotes: &[Quote<'a>], retrieved: &Retrieved) -> Option<Quote<'a>> {
-    if !retrieved.asked.wants_figures() || best.span.row.is_some() {
-        return None;
+/// For each of the names that a question joins («the price of the Heron and the Osprey») and that no quote speaks of, the best
+/// sentence that does.
+fn of_other_names<'a>(chosen: &[Quote<'a>], all: &[Quote<'a>], asked: &Asked) -> Vec<Quote<'a>> {
+    let mut others: Vec<Quote<'a>> = Vec::new();
+    for name in asked.joined_names() {
+        let names = |quote: &&Quote<'a>| quote.names(name);
+        if !chosen.iter().chain(&others).any(|quote| quote.names(name)) {
+            let fitting = all.iter().filter(|quote| quote.fits || !asked.is_specific());
+            others.extend(fitting.filter(names).max_by(|a, b| a.log_odds.total_cmp(&b.log_odds)).cloned());
+        }
     }
-    let read = |quote: &Quote<'a>| Said::read(&quote.chunk.text[quote.span.range.clone()], quote.chunk.language);
-    let own = read(best);
-    let disputes = |quote: &&Quote<'a>| {
-        let other = read(quote);
-        let common = own.terms.intersection(&other.terms).count();
-        let share = common as f32 / own.terms.len().min(other.terms.len()).max(1) as f32;
-        let speaks_of_same = if edition::is_same_work(&best.chunk.title, &quote.chunk.title) {
-            share >= EDITION_OVERLAP
-        } else {
-            share >= DISPUTE_OVERLAP && common >= DISPUTE_WORDS && own.facts.names == other.facts.names
-        };
-        let differ = |a: &BTreeSet<String>, b: &BTreeSet<String>| !a.is_empty() && !b.is_empty() && a.is_disjoint(b);
-        let dates_differ = !own.facts.dates.is_empty()
-            && !other.facts.dates.is_empty()
-            && own.facts.dates.is_disjoint(&other.facts.dates);
-        // Who names the year of one, or reads that it was replaced, is not in doubt.
-        let is_plain = [best, *quote].iter().any(|one| edition::is_replaced(&one.chunk.title))
-            || edition::year(best.chunk).is_some_and(|year| retrieved.asked.says(&year.to_string()));
-        quote.chunk.document_id != best.chunk.document_id
-            && !is_plain
-            && quote.span.row.is_none()
-            && best.log_odds - quote.log_odds <= DISPUTE_REACH
-            && speaks_of_same
-            && (differ(&own.facts.amounts, &other.facts.amounts) || dates_differ)
-    };
-    quotes.iter().find(disputes).cloned()
+    others
 }
 
 /// A sentence as it is quoted, with its length: one that ends with a colon with the list that it opens.
@@ -229,7 +209,7 @@ fn following<'a>(best: &Quote<'a>, quotes: &[Quote<'a>]) -> Option<Quote<'a>> {
 }
 
 /// As many of sorted quotes as it takes, and one that is to come with the best.
-fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wanted): Certainty) -> Vec<Quote<'a>> {
+fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, certainty: Certainty) -> Vec<Quote<'a>> {
     let Some(best) = sorted.first().map(|best| best.log_odds) else { return sorted };
     let share = |quote: &Quote<'_>| (quote.log_odds - best).exp();
     let all: f32 = sorted.iter().map(share).sum();
@@ -253,13 +233,14 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wa
             Some(_) => (&mut rows, MAX_ROWS),
         };
         let has_room = words + quote.words <= MAX_WORDS && *count < most;
-        let is_wanted = anyway.contains(&quote.at) || held < wanted;
+        let share = share(&quote) / all;
+        let is_wanted = anyway.contains(&quote.at) || (held < certainty.among && share >= certainty.least);
         // An item of a list is not quoted beside its list.
         let is_shown = chosen.iter().any(|other| other.overlaps(&quote));
         if chosen.is_empty() || (is_wanted && has_room && !is_shown) {
             *count += 1;
             words += quote.words;
-            held += share(&quote) / all;
+            held += share;
             chosen.push(quote);
         }
     }
@@ -269,7 +250,6 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retrieve::asked::Asked;
     use crate::retrieve::reading::Reading;
 
     fn quote(chunk: &StoredChunk, log_odds: f32, words: usize) -> Quote<'_> {
@@ -284,6 +264,10 @@ mod tests {
         }
     }
 
+    fn among(among: f32) -> Certainty {
+        Certainty { among, least: 0.0 }
+    }
+
     fn lengths(quotes: Vec<Quote<'_>>) -> Vec<usize> {
         quotes.iter().map(|quote| quote.words).collect()
     }
@@ -292,42 +276,19 @@ mod tests {
     fn as_many_quotes_are_shown_as_the_answer_takes_to_be_among_them() {
         let chunk = StoredChunk::of_text("a", "b");
         let all = |odds: &[f32]| odds.iter().enumerate().map(|(i, odds)| quote(&chunk, *odds, 10 + i)).collect();
-        assert_eq!(lengths(chosen(all(&[9.0, 5.0, 5.0]), None, Certainty(0.8))), [10], "one that is plain");
-        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, Certainty(0.9))), [10, 11, 12]);
-        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, Certainty(0.3))), [10]);
-        assert_eq!(lengths(chosen(all(&[1.0; 9]), None, Certainty(0.99))).len(), MAX_SENTENCES);
-        assert!(chosen(Vec::new(), None, Certainty(0.8)).is_empty());
+        assert_eq!(lengths(chosen(all(&[9.0, 5.0, 5.0]), None, among(0.8))), [10], "one that is plain");
+        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, among(0.9))), [10, 11, 12]);
+        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, among(0.3))), [10]);
+        assert_eq!(lengths(chosen(all(&[1.0; 9]), None, among(0.99))).len(), MAX_SENTENCES);
+        assert!(chosen(Vec::new(), None, among(0.8)).is_empty());
     }
 
     #[test]
     fn of_two_that_are_as_likely_the_shorter_comes_first_and_a_long_one_is_left_out() {
         let chunk = StoredChunk::of_text("a", "b");
         let all = vec![quote(&chunk, 3.0, 20), quote(&chunk, 2.9, 200), quote(&chunk, 2.8, 30), quote(&chunk, 2.8, 15)];
-        assert_eq!(lengths(chosen(all, None, Certainty(0.99))), [20, 15, 30]);
-        assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], None, Certainty(0.5))), [200], "better than nothing");
-    }
-
-    /// What is disputed when two documents are found for a question.
-    fn disputed(question: &str, documents: [(&str, &str); 2]) -> Vec<String> {
-        let asked = Asked::read(question);
-        let found = documents.map(|(title, text)| {
-            let chunk = StoredChunk { language: asked.language, ..StoredChunk::of_text(title, text) };
-            let sentences = Reading::of(&chunk, &asked).sentences;
-            Found { sentences, ..Found::new(0.8, None, chunk) }
-        });
-        let retrieved = Retrieved {
-            found: found.to_vec(),
-            asked,
-            reads: Reads::Nothing,
-            unknown: 0.0,
-            has_unknown_code: false,
-            information: 0.5,
-            is_reranked: false,
-            embed_ms: 0.0,
-            took_ms: 0.0,
-        };
-        let quotes = best(&retrieved, Certainty(0.1));
-        quotes.iter().filter(|quote| quote.is_disputed).map(|quote| quote.chunk.title.clone()).collect()
+        assert_eq!(lengths(chosen(all, None, among(0.99))), [20, 15, 30]);
+        assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], None, among(0.5))), [200], "better than nothing");
     }
 
     #[test]
@@ -345,31 +306,8 @@ mod tests {
             let (span, words) = with_list(text, &reading.sentences[at..]);
             Quote { span, at: (0, at), ..quote(&chunk, 5.0 - at as f32, words) }
         });
-        let shown = chosen(vec![list, item, after], None, Certainty(0.999));
+        let shown = chosen(vec![list, item, after], None, among(0.999));
         assert_eq!(shown.iter().map(|quote| quote.at.1).collect::<Vec<_>>(), [0, 3], "no item twice");
-    }
-
-    #[test]
-    fn documents_that_contradict_each_other_are_shown_side_by_side() {
-        let question = "How many days of annual leave do employees have?";
-        let old = ("Leave policy 2024", "Employees have 23 days of annual leave a year.");
-        let new = ("Leave policy 2026", "All employees have 25 days of annual leave.");
-        assert_eq!(disputed(question, [old, new]), ["Leave policy 2026", "Leave policy 2024"]);
-        let other = ("Welcome pack", "Employees have 22 days of annual leave a year.");
-        assert_eq!(disputed(question, [old, other]).len(), 2);
-        let replaced = ("Leave policy 2024 (replaced)", old.1);
-        assert!(disputed(question, [replaced, new]).is_empty(), "nobody is in doubt");
-        assert!(disputed("How many days of annual leave did employees have in 2024?", [old, new]).is_empty());
-        let same = ("Welcome pack", "Employees have twenty-three days of annual leave a year.");
-        assert!(disputed(question, [old, same]).is_empty());
-        let leases =
-            [("Lease Madrid", "The monthly rent is 1,200 euros."), ("Lease Sevilla", "The monthly rent is 950 euros.")];
-        assert!(disputed("How much is the monthly rent?", leases).is_empty());
-        let countries = [
-            ("Leave in Spain", "Employees in Spain have 23 days of annual leave a year."),
-            ("Leave in Portugal", "Employees in Portugal have 22 days of annual leave a year."),
-        ];
-        assert!(disputed(question, countries).is_empty());
     }
 
     #[test]
@@ -379,8 +317,8 @@ mod tests {
         let all = vec![of(3, false, 9.0), of(9, true, 5.0), of(5, true, 2.0), of(4, false, 1.0)];
         let following = following(&all[0], &all);
         assert_eq!(following.as_ref().map(|quote| quote.at), Some((0, 5)), "the one in reach");
-        assert_eq!(lengths(chosen(all.clone(), following.clone(), Certainty(0.5))), [13, 15], "however sure");
-        assert_eq!(lengths(chosen(all.clone(), following, Certainty(0.99))), [13, 15, 19]);
-        assert_eq!(lengths(chosen(all, None, Certainty(0.5))), [13]);
+        assert_eq!(lengths(chosen(all.clone(), following.clone(), among(0.5))), [13, 15], "however sure");
+        assert_eq!(lengths(chosen(all.clone(), following, among(0.99))), [13, 15, 19]);
+        assert_eq!(lengths(chosen(all, None, among(0.5))), [13]);
     }
 }

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::gloss::Reads;
+use crate::gloss::Fluency;
 use crate::retrieve::Retrieved;
 
 /// Passages that are looked at.
@@ -47,12 +47,10 @@ struct Weights {
 }
 
 /// In a language that the embedder knows.
-const COVERED: Weights =
-    Weights { bias: -8.2, cosine: 4.9, meaning: 10.1, words: 2.2, unknown: -1.9, information: 0.0 };
+const NATIVE: Weights = Weights { bias: -8.2, cosine: 4.9, meaning: 10.1, words: 2.2, unknown: -1.9, information: 0.0 };
 /// In one that it reads by its gloss, where how much the words tell apart says more. The bias is lower than the fitted one by
 /// 0.2: what looks answered half of the time is not.
-const GLOSSED: Weights =
-    Weights { bias: -7.5, cosine: 8.4, meaning: 3.0, words: 1.2, unknown: -1.1, information: 5.0 };
+const GLOSSED: Weights = Weights { bias: -7.5, cosine: 8.4, meaning: 3.0, words: 1.2, unknown: -1.1, information: 5.0 };
 
 /// What it costs, in log-odds, that no passage has a code that the question names: its neighbours in a list are near to it in
 /// everything else. Not fitted: the questions above name none.
@@ -65,7 +63,7 @@ impl Evidence {
             unknown: retrieved.unknown,
             information: retrieved.information,
             unknown_code: retrieved.has_unknown_code,
-            covered: retrieved.reads == Reads::Itself,
+            covered: retrieved.fluency == Fluency::Native,
             ..Self::default()
         };
         for found in retrieved.found.iter().take(PASSAGES) {
@@ -77,7 +75,7 @@ impl Evidence {
     }
 
     fn log_odds(&self) -> f32 {
-        let weights = if self.covered { &COVERED } else { &GLOSSED };
+        let weights = if self.covered { &NATIVE } else { &GLOSSED };
         weights.bias
             + weights.cosine * self.cosine
             + weights.meaning * self.meaning

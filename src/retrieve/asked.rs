@@ -23,6 +23,8 @@ pub struct Asked {
     codes: Vec<String>,
     /// What kind of thing it asks for, where it says so.
     wanted: Option<Wanted>,
+    /// The words, folded, of each of the names that it joins.
+    joined_names: Vec<BTreeSet<String>>,
 }
 
 /// A kind of thing that an answer must hold.
@@ -182,6 +184,7 @@ impl Asked {
             said: words.iter().map(|word| bm25::fold(word)).collect(),
             codes: lower.split_whitespace().filter_map(code).collect(),
             wanted: wanted(&words),
+            joined_names: joined_names(question),
         }
     }
 
@@ -248,6 +251,11 @@ impl Asked {
         })
     }
 
+    /// The names that it joins, each by its folded words: of «the price of the Heron 200 and of the Osprey» two.
+    pub fn joined_names(&self) -> &[BTreeSet<String>] {
+        &self.joined_names
+    }
+
     /// Whether it has a word, folded.
     pub fn says(&self, word: &str) -> bool {
         self.said.contains(word)
@@ -270,10 +278,42 @@ fn in_english(question: &str) -> BTreeMap<u32, BTreeSet<u32>> {
     for spanish in split(question) {
         let english = bm25::words(&gloss::english(spanish), Some(Language::English));
         if !english.is_empty() {
-            in_english.extend(bm25::words(spanish, Some(Language::Spanish)).into_iter().map(|word| (word, english.clone())));
+            in_english
+                .extend(bm25::words(spanish, Some(Language::Spanish)).into_iter().map(|word| (word, english.clone())));
         }
     }
     in_english
+}
+
+/// Names with nothing between them but a comma or a joint, an article and a preposition.
+fn joined_names(question: &str) -> Vec<BTreeSet<String>> {
+    const JOINTS: &[&str] = &["and", "e", "o", "or", "u", "y"];
+    const LINKS: &[&str] =
+        &["a", "al", "an", "de", "del", "el", "en", "for", "in", "la", "las", "los", "of", "para", "the", "to"];
+    let mut names: Vec<(BTreeSet<String>, bool)> = Vec::new();
+    // Whether the name before ends here, and whether what follows it joins the next.
+    let (mut ended, mut joins) = (true, false);
+    for (at, token) in question.split_whitespace().enumerate() {
+        let word = token.trim_matches(|c: char| !c.is_alphanumeric());
+        let lower = bm25::fold(&word.to_lowercase());
+        let is_name = word.starts_with(char::is_uppercase) || has_digit(word);
+        if at > 0 && is_name && !is_interrogative(&word.to_lowercase(), true) {
+            match names.last_mut() {
+                Some((name, _)) if !ended => name.extend(split(&lower).map(str::to_owned)),
+                _ => names.push((split(&lower).map(str::to_owned).collect(), joins)),
+            }
+            (ended, joins) = (token.ends_with(','), token.ends_with(','));
+        } else {
+            joins = if JOINTS.contains(&lower.as_str()) {
+                !names.is_empty()
+            } else {
+                joins && LINKS.contains(&lower.as_str())
+            };
+            ended = true;
+        }
+    }
+    let is_joined = |at: usize| names[at].1 || names.get(at + 1).is_some_and(|(_, joins)| *joins);
+    (0..names.len()).filter(|at| is_joined(*at)).map(|at| names[at].0.clone()).collect()
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
@@ -374,6 +414,24 @@ mod tests {
     fn codes_are_letters_and_figures() {
         let asked = Asked::read("¿Qué hago si la VPN muestra el error Q-950 (o E52) a las 10h del 4º día de 2026?");
         assert_eq!(asked.codes(), ["q-950", "e52"]);
+    }
+
+    #[test]
+    fn names_are_joined_by_what_stands_between_them() {
+        let joined = |question: &str| -> Vec<String> {
+            let names = Asked::read(question).joined_names;
+            names.into_iter().map(|name| name.into_iter().collect::<Vec<_>>().join(" ")).collect()
+        };
+        assert_eq!(joined("What is the price of the Heron 200 and of the Osprey?"), ["200 heron", "osprey"]);
+        assert_eq!(joined("¿Cuánto dura el viaje a Vigo, Gijón o Cádiz?"), ["vigo", "gijon", "cadiz"]);
+        for question in [
+            "What does Ana Ruiz say to Ben in May?",
+            "Who signs for Acme and what does Ben pay?",
+            "What is the price and the weight of the Heron?",
+            "How much is it and when does Ana pay?",
+        ] {
+            assert!(joined(question).is_empty(), "{question}: {:?}", joined(question));
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Kind {
             Self::Word => 1.0,
             Self::Root => 0.3,
             Self::Pair => 0.5,
-            Self::Gloss => 0.4,
+            Self::Gloss => 0.2,
         }
     }
 }
