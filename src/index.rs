@@ -266,7 +266,10 @@ fn sync_source(
     let ports = Ports {
         embed: &Passages::of(embedder, &entry.languages),
         sink: &mut sink,
-        readers: Readers { fingerprint: format!("{}; {}", format::fingerprint(), bm25::ANALYSIS), open: &open },
+        readers: Readers {
+            fingerprint: format!("{}; {}; gloss {}", format::fingerprint(), bm25::ANALYSIS, gloss::VERSION),
+            open: &open,
+        },
     };
     Ok(sync::run(planned.source.as_ref(), ports, &options, events)?)
 }

@@ -99,6 +99,8 @@ pub struct Found {
     pub sentences: Vec<Sentence>,
     /// How close the best of them comes.
     pub closeness: Closeness,
+    /// Whether its document was replaced, and nobody asks for what held then.
+    pub is_past: bool,
     /// The chunk.
     pub chunk: StoredChunk,
 }
@@ -149,6 +151,7 @@ impl Found {
             coverage: 0.0,
             sentences: Vec::new(),
             closeness: Closeness::default(),
+            is_past: false,
             chunk,
         }
     }
@@ -192,7 +195,8 @@ impl Retriever<'_> {
             Some(reranker) => {
                 let best = without_duplicates(fused, limit.max(self.settings.rerank_candidates));
                 let mut ranked = rerank(reranker, question, best, self.settings.rerank_candidates)?;
-                step_back(&mut ranked, question, asked.language);
+                // A reranker of both languages knows how well the other one answers.
+                step_back(&mut ranked, question, None);
                 ranked
             }
         };
@@ -260,8 +264,9 @@ pub fn milliseconds(since: Instant) -> f64 {
 
 /// Lets the passages of replaced documents lose, unless the question wants what held then, and those of another language.
 fn step_back(found: &mut [Found], question: &str, language: Option<Language>) {
-    for Found { chunk, score, .. } in found.iter_mut() {
-        if edition::is_replaced(&chunk.title) && !edition::wants_past(question, chunk) {
+    for Found { chunk, score, is_past, .. } in found.iter_mut() {
+        *is_past = edition::is_replaced(&chunk.title) && !edition::wants_past(question, chunk);
+        if *is_past {
             *score = (*score - REPLACED).max(0.0);
         }
         if language.is_some() && chunk.language.is_some() && chunk.language != language {
@@ -378,6 +383,13 @@ mod tests {
         };
         assert_eq!(ordered("How long is a password?"), "Password policy 2026");
         assert_eq!(ordered("How long was a password in 2024?"), "Password policy 2024 (replaced)");
+        let of = |score, title: &str, language| {
+            let found = of(score, title);
+            Found { chunk: StoredChunk { language: Some(language), ..found.chunk }, ..found }
+        };
+        let mut all = vec![of(0.72, "Normas", Language::Spanish), of(0.7, "Rules", Language::English)];
+        step_back(&mut all, "Which rules are there?", Some(Language::English));
+        assert_eq!(order(&all), ["Rules", "Normas"], "of two that are as good the one in the asker's language");
     }
 
     #[test]

@@ -54,8 +54,8 @@ impl Said {
     }
 }
 
-/// Words that stand for what the sentence before names.
-const PRONOUNS: &[&str] = &["it", "they", "he", "she", "ella", "ellas", "ello", "ellos"];
+/// Words that stand, as its subject, for what the sentence before names.
+const SUBJECTS: &[&str] = &["it", "they", "he", "she", "ella", "ellas", "ello", "ellos"];
 
 /// Verbs whose subject Spanish leaves to the sentence before where they begin a sentence.
 const WITHOUT_SUBJECT: &[&str] = &[
@@ -65,7 +65,7 @@ const WITHOUT_SUBJECT: &[&str] = &[
 
 /// Whether a sentence speaks of what the one before names: «It is …», «With an area of 3 km², it is …».
 fn begins_with_pronoun(sentence: &str) -> bool {
-    let is_pronoun = |text: &str| folded_words(text).next().is_some_and(|first| PRONOUNS.contains(&first.as_str()));
+    let is_pronoun = |text: &str| folded_words(text).next().is_some_and(|first| SUBJECTS.contains(&first.as_str()));
     is_pronoun(sentence) || sentence.split_once(", ").is_some_and(|(_, rest)| is_pronoun(rest))
 }
 

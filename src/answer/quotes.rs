@@ -17,7 +17,7 @@ use crate::retrieve::asked::Asked;
 use crate::retrieve::reading::Sentence;
 use crate::retrieve::spans::Span;
 use crate::retrieve::{Found, Retrieved};
-use crate::store::StoredChunk;
+use crate::store::{StoredChunk, bm25};
 
 mod disputes;
 
@@ -34,6 +34,14 @@ const MAX_LIKELY: usize = 14;
 const MIN_WORDS: usize = 4;
 /// Sentences behind the best one in which what is asked for may follow.
 const REACH: usize = 2;
+/// The least probability of a quote behind the first: what answers less than once in twenty times is padding.
+const LEAST_SHARE: f32 = 0.05;
+/// What a sentence loses, in log-odds, whose document was replaced, where nobody asks for the past; and one without the code
+/// that the question names, where another one has it. Not fitted: the questions of SQuAD name neither.
+const REPLACED: f32 = 8.0;
+const NO_CODE: f32 = 3.0;
+/// How much less likely the sentence on another name may be, in log-odds.
+const NAME_REACH: f32 = 4.0;
 /// Log-odds that each word costs a quote behind the first: of two that are as likely, the shorter is shown.
 const WORD_COST: f32 = 0.02;
 
@@ -48,27 +56,24 @@ struct Weights {
 
 /// In a language that the embedder knows.
 const NATIVE: Weights = Weights { passage: 9.0, words: 3.2, around: 4.9, kind: 0.9, meaning: 6.5 };
-/// In one that it reads by its gloss, or not at all.
+/// In one that it reads by its gloss.
 const GLOSSED: Weights = Weights { passage: 10.8, words: 2.8, around: 4.4, kind: 1.0, meaning: 3.8 };
+/// In one that it does not read.
+const UNREAD: Weights = Weights { passage: 10.9, words: 4.4, around: 4.4, kind: 1.1, meaning: 0.0 };
 
 /// What a passage counts by the probability of a reranker, which is near 0 or 1 for most.
 const RERANKED: f32 = 3.0;
 
-/// How many quotes it takes.
+/// The probability with which the answer is to be among the quotes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Certainty {
-    /// The probability with which the answer is to be among them.
-    among: f32,
-    /// The least probability of a quote behind the first: what answers less than once in twenty times is padding.
-    least: f32,
-}
+pub struct Certainty(f32);
 
 impl Certainty {
     /// Who asks for quotes reads them; who asks for a sentence and gets quotes wants few.
     pub fn of(asked: AnswerMode) -> Self {
         match asked {
-            AnswerMode::Extract => Self { among: 0.78, least: 0.05 },
-            AnswerMode::Generate => Self { among: 0.71, least: 0.05 },
+            AnswerMode::Extract => Self(0.78),
+            AnswerMode::Generate => Self(0.71),
         }
     }
 }
@@ -95,11 +100,12 @@ impl Quote<'_> {
         self.at.0 == other.at.0 && own.start < others.end && others.start < own.end
     }
 
-    /// Whether it speaks of something by all words of its name, be it by the headings above it.
-    fn names(&self, name: &BTreeSet<String>) -> bool {
-        let shown = &self.chunk.text[self.span.shown()];
-        let headings = self.chunk.section.iter().map(String::as_str).chain([self.chunk.title.as_str(), shown]);
-        let words: HashSet<String> = headings.flat_map(folded_words).collect();
+    /// Whether it says all words of a name itself, or else with the headings above it.
+    fn names(&self, name: &BTreeSet<String>, by_headings: bool) -> bool {
+        let headings = self.chunk.section.iter().map(String::as_str).chain([self.chunk.title.as_str()]);
+        let headings = headings.filter(|_| by_headings);
+        let words: HashSet<String> =
+            headings.chain([&self.chunk.text[self.span.shown()]]).flat_map(folded_words).collect();
         name.iter().all(|word| words.contains(word))
     }
 }
@@ -120,23 +126,21 @@ impl Weights {
             + self.around * sentence.around
             + self.kind * kind
             + self.meaning * sentence.meaning.unwrap_or(0.0)
+            - if found.is_past { REPLACED } else { 0.0 }
     }
 }
 
-/// The quotes for a question, best first; at least one when there is any sentence at all.
-pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
-    let mut weights = match retrieved.fluency {
-        Fluency::Native => NATIVE,
-        Fluency::Gloss | Fluency::None => GLOSSED,
-    };
-    if retrieved.is_reranked {
-        weights.passage = RERANKED;
-    }
-    let is_specific = retrieved.asked.is_specific();
+/// All sentences of the best passages, the likeliest first.
+fn weighed<'a>(retrieved: &'a Retrieved, weights: &Weights) -> Vec<Quote<'a>> {
+    let asked = &retrieved.asked;
     let mut quotes = Vec::new();
     for (rank, found) in retrieved.found.iter().take(MAX_PASSAGES).enumerate() {
         let sentences = found.sentences.iter().enumerate();
-        let says_something = |sentence: &Sentence| sentence.length >= MIN_WORDS && !sentence.is_question;
+        let says_something = |sentence: &Sentence| {
+            let text = &found.chunk.text[sentence.span.range.clone()];
+            // «1. Passwords of people» is a heading.
+            sentence.length >= MIN_WORDS + usize::from(is_item(text)) && !sentence.is_question
+        };
         for (at, sentence) in sentences.filter(|(_, sentence)| says_something(sentence)) {
             let (span, words) = with_list(&found.chunk.text, &found.sentences[at..]);
             quotes.push(Quote {
@@ -145,14 +149,36 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
                 at: (rank, at),
                 words,
                 fits: sentence.fits,
-                log_odds: weights.log_odds(found, sentence, is_specific),
+                log_odds: weights.log_odds(found, sentence, asked.is_specific()),
                 is_disputed: false,
             });
         }
     }
+    let has_code = |quote: &Quote<'_>| {
+        let text = bm25::fold(&quote.chunk.text[quote.span.shown()].to_lowercase());
+        asked.codes().iter().any(|code| text.contains(code.as_str()))
+    };
+    if quotes.iter().any(has_code) {
+        quotes.iter_mut().filter(|quote| !has_code(quote)).for_each(|quote| quote.log_odds -= NO_CODE);
+    }
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
+    quotes
+}
+
+/// The quotes for a question, best first; at least one when there is any sentence at all.
+pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
+    let mut weights = match retrieved.fluency {
+        Fluency::Native => NATIVE,
+        Fluency::Gloss => GLOSSED,
+        Fluency::None => UNREAD,
+    };
+    if retrieved.is_reranked {
+        weights.passage = RERANKED;
+    }
+    let is_specific = retrieved.asked.is_specific();
+    let mut quotes = weighed(retrieved, &weights);
     let following = quotes.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &quotes));
-    let all = if retrieved.asked.joined_names().is_empty() { Vec::new() } else { quotes.clone() };
+    let all = quotes.clone();
     quotes.truncate(MAX_LIKELY);
     let other = quotes.first().and_then(|best| disputes::disputing(best, &quotes, retrieved));
     let best_at = quotes.first().map(|best| best.at);
@@ -165,14 +191,35 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
 }
 
 /// For each of the names that a question joins («the price of the Heron and the Osprey») and that no quote speaks of, the best
-/// sentence that does.
+/// sentence that does. «Health and Safety» is one name, which somewhere stands whole.
 fn of_other_names<'a>(chosen: &[Quote<'a>], all: &[Quote<'a>], asked: &Asked) -> Vec<Quote<'a>> {
+    let names = asked.joined_names();
+    let Some(best) = chosen.first() else { return Vec::new() };
+    let joined: BTreeSet<&String> = names.iter().flatten().collect();
+    let is_one_name = |quote: &Quote<'a>| {
+        let words: Vec<String> = folded_words(&quote.chunk.text[quote.span.shown()]).collect();
+        let holds_all = |window: &[String]| joined.iter().all(|word| window.contains(word));
+        words.windows((joined.len() + names.len() - 1).min(words.len()).max(1)).any(holds_all)
+    };
+    if names.is_empty() || all.iter().any(is_one_name) {
+        return Vec::new();
+    }
     let mut others: Vec<Quote<'a>> = Vec::new();
-    for name in asked.joined_names() {
-        let names = |quote: &&Quote<'a>| quote.names(name);
-        if !chosen.iter().chain(&others).any(|quote| quote.names(name)) {
-            let fitting = all.iter().filter(|quote| quote.fits || !asked.is_specific());
-            others.extend(fitting.filter(names).max_by(|a, b| a.log_odds.total_cmp(&b.log_odds)).cloned());
+    for name in names {
+        let shown = || chosen.iter().chain(&others);
+        // «It costs 310 euros» below «Heron» speaks of the Heron, unless others name it.
+        let by_headings = !all.iter().any(|quote| quote.names(name, false));
+        if !shown().any(|quote| quote.names(name, by_headings)) {
+            let words: usize = shown().map(|quote| quote.words).sum();
+            let is_one = |quote: &&Quote<'a>| {
+                (quote.fits || !asked.is_specific())
+                    && quote.names(name, by_headings)
+                    && best.log_odds - quote.log_odds <= NAME_REACH
+                    && words + quote.words <= MAX_WORDS
+                    && !shown().any(|other| other.overlaps(quote))
+            };
+            let other = all.iter().filter(is_one).max_by(|a, b| a.log_odds.total_cmp(&b.log_odds)).cloned();
+            others.extend(other);
         }
     }
     others
@@ -209,7 +256,7 @@ fn following<'a>(best: &Quote<'a>, quotes: &[Quote<'a>]) -> Option<Quote<'a>> {
 }
 
 /// As many of sorted quotes as it takes, and one that is to come with the best.
-fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, certainty: Certainty) -> Vec<Quote<'a>> {
+fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, Certainty(wanted): Certainty) -> Vec<Quote<'a>> {
     let Some(best) = sorted.first().map(|best| best.log_odds) else { return sorted };
     let share = |quote: &Quote<'_>| (quote.log_odds - best).exp();
     let all: f32 = sorted.iter().map(share).sum();
@@ -233,14 +280,14 @@ fn chosen<'a>(sorted: Vec<Quote<'a>>, following: Option<Quote<'a>>, certainty: C
             Some(_) => (&mut rows, MAX_ROWS),
         };
         let has_room = words + quote.words <= MAX_WORDS && *count < most;
-        let share = share(&quote) / all;
-        let is_wanted = anyway.contains(&quote.at) || (held < certainty.among && share >= certainty.least);
+        let likely = share(&quote) / all;
+        let is_wanted = anyway.contains(&quote.at) || (held < wanted && likely >= LEAST_SHARE);
         // An item of a list is not quoted beside its list.
         let is_shown = chosen.iter().any(|other| other.overlaps(&quote));
         if chosen.is_empty() || (is_wanted && has_room && !is_shown) {
             *count += 1;
             words += quote.words;
-            held += share;
+            held += likely;
             chosen.push(quote);
         }
     }
@@ -264,10 +311,6 @@ mod tests {
         }
     }
 
-    fn among(among: f32) -> Certainty {
-        Certainty { among, least: 0.0 }
-    }
-
     fn lengths(quotes: Vec<Quote<'_>>) -> Vec<usize> {
         quotes.iter().map(|quote| quote.words).collect()
     }
@@ -276,19 +319,20 @@ mod tests {
     fn as_many_quotes_are_shown_as_the_answer_takes_to_be_among_them() {
         let chunk = StoredChunk::of_text("a", "b");
         let all = |odds: &[f32]| odds.iter().enumerate().map(|(i, odds)| quote(&chunk, *odds, 10 + i)).collect();
-        assert_eq!(lengths(chosen(all(&[9.0, 5.0, 5.0]), None, among(0.8))), [10], "one that is plain");
-        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, among(0.9))), [10, 11, 12]);
-        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, among(0.3))), [10]);
-        assert_eq!(lengths(chosen(all(&[1.0; 9]), None, among(0.99))).len(), MAX_SENTENCES);
-        assert!(chosen(Vec::new(), None, among(0.8)).is_empty());
+        assert_eq!(lengths(chosen(all(&[9.0, 5.0, 5.0]), None, Certainty(0.8))), [10], "one that is plain");
+        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, Certainty(0.9))), [10, 11, 12]);
+        assert_eq!(lengths(chosen(all(&[5.0, 5.0, 5.0, 1.0]), None, Certainty(0.3))), [10]);
+        assert_eq!(lengths(chosen(all(&[1.0; 9]), None, Certainty(0.99))).len(), MAX_SENTENCES);
+        assert_eq!(lengths(chosen(all(&[5.0, 1.9]), None, Certainty(0.999))), [10], "no padding");
+        assert!(chosen(Vec::new(), None, Certainty(0.8)).is_empty());
     }
 
     #[test]
     fn of_two_that_are_as_likely_the_shorter_comes_first_and_a_long_one_is_left_out() {
         let chunk = StoredChunk::of_text("a", "b");
         let all = vec![quote(&chunk, 3.0, 20), quote(&chunk, 2.9, 200), quote(&chunk, 2.8, 30), quote(&chunk, 2.8, 15)];
-        assert_eq!(lengths(chosen(all, None, among(0.99))), [20, 15, 30]);
-        assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], None, among(0.5))), [200], "better than nothing");
+        assert_eq!(lengths(chosen(all, None, Certainty(0.99))), [20, 15, 30]);
+        assert_eq!(lengths(chosen(vec![quote(&chunk, 1.0, 200)], None, Certainty(0.5))), [200], "better than nothing");
     }
 
     #[test]
@@ -304,9 +348,9 @@ mod tests {
         let chunk = StoredChunk::of_text("Travel", text);
         let [list, item, after] = [0, 1, 3].map(|at| {
             let (span, words) = with_list(text, &reading.sentences[at..]);
-            Quote { span, at: (0, at), ..quote(&chunk, 5.0 - at as f32, words) }
+            Quote { span, at: (0, at), ..quote(&chunk, 5.0 - 0.1 * at as f32, words) }
         });
-        let shown = chosen(vec![list, item, after], None, among(0.999));
+        let shown = chosen(vec![list, item, after], None, Certainty(0.999));
         assert_eq!(shown.iter().map(|quote| quote.at.1).collect::<Vec<_>>(), [0, 3], "no item twice");
     }
 
@@ -314,11 +358,11 @@ mod tests {
     fn what_is_asked_for_comes_with_the_sentence_that_it_follows() {
         let chunk = StoredChunk::of_text("a", "b");
         let of = |at, fits, log_odds| Quote { at: (0, at), fits, ..quote(&chunk, log_odds, 10 + at) };
-        let all = vec![of(3, false, 9.0), of(9, true, 5.0), of(5, true, 2.0), of(4, false, 1.0)];
+        let all = vec![of(3, false, 9.0), of(9, true, 7.0), of(5, true, 2.0), of(4, false, 1.0)];
         let following = following(&all[0], &all);
         assert_eq!(following.as_ref().map(|quote| quote.at), Some((0, 5)), "the one in reach");
-        assert_eq!(lengths(chosen(all.clone(), following.clone(), among(0.5))), [13, 15], "however sure");
-        assert_eq!(lengths(chosen(all.clone(), following, among(0.99))), [13, 15, 19]);
-        assert_eq!(lengths(chosen(all, None, among(0.5))), [13]);
+        assert_eq!(lengths(chosen(all.clone(), following.clone(), Certainty(0.5))), [13, 15], "however sure");
+        assert_eq!(lengths(chosen(all.clone(), following, Certainty(0.99))), [13, 15, 19]);
+        assert_eq!(lengths(chosen(all, None, Certainty(0.5))), [13]);
     }
 }

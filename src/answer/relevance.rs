@@ -32,8 +32,9 @@ pub struct Evidence {
     pub unknown_code: bool,
     /// See [`Retrieved::information`].
     pub information: f32,
-    /// Whether the embedder knows the language of the question, and needs no gloss.
-    pub covered: bool,
+    /// How the embedder reads the language of the question.
+    #[serde(default)]
+    pub fluency: Fluency,
 }
 
 /// What each counts, in log-odds.
@@ -49,8 +50,11 @@ struct Weights {
 /// In a language that the embedder knows.
 const NATIVE: Weights = Weights { bias: -8.2, cosine: 4.9, meaning: 10.1, words: 2.2, unknown: -1.9, information: 0.0 };
 /// In one that it reads by its gloss, where how much the words tell apart says more. The bias is lower than the fitted one by
-/// 0.2: what looks answered half of the time is not.
-const GLOSSED: Weights = Weights { bias: -7.5, cosine: 8.4, meaning: 3.0, words: 1.2, unknown: -1.1, information: 5.0 };
+/// 0.25: what looks answered half of the time is not.
+const GLOSSED: Weights =
+    Weights { bias: -7.25, cosine: 9.0, meaning: 1.6, words: 2.1, unknown: -1.8, information: 4.7 };
+/// In one that it does not read, where no sentence is embedded, how much the words tell apart says most.
+const UNREAD: Weights = Weights { bias: -6.8, cosine: 4.8, meaning: 0.0, words: 2.0, unknown: -1.1, information: 8.4 };
 
 /// What it costs, in log-odds, that no passage has a code that the question names: its neighbours in a list are near to it in
 /// everything else. Not fitted: the questions above name none.
@@ -63,7 +67,7 @@ impl Evidence {
             unknown: retrieved.unknown,
             information: retrieved.information,
             unknown_code: retrieved.has_unknown_code,
-            covered: retrieved.fluency == Fluency::Native,
+            fluency: retrieved.fluency,
             ..Self::default()
         };
         for found in retrieved.found.iter().take(PASSAGES) {
@@ -75,7 +79,11 @@ impl Evidence {
     }
 
     fn log_odds(&self) -> f32 {
-        let weights = if self.covered { &NATIVE } else { &GLOSSED };
+        let weights = match self.fluency {
+            Fluency::Native => &NATIVE,
+            Fluency::Gloss => &GLOSSED,
+            Fluency::None => &UNREAD,
+        };
         weights.bias
             + weights.cosine * self.cosine
             + weights.meaning * self.meaning
@@ -110,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_passage_is_likely_to_be_answered_and_what_stands_nowhere_is_not() {
-        for covered in [true, false] {
+        for fluency in [Fluency::Native, Fluency::Gloss, Fluency::None] {
             let near = Evidence {
                 cosine: 0.7,
                 words: 0.8,
@@ -118,7 +126,7 @@ mod tests {
                 unknown: 0.0,
                 information: 0.6,
                 unknown_code: false,
-                covered,
+                fluency,
             };
             let far = Evidence {
                 cosine: 0.2,
@@ -127,7 +135,7 @@ mod tests {
                 unknown: 0.5,
                 information: 0.1,
                 unknown_code: false,
-                covered,
+                fluency,
             };
             assert!(of(near) > 0.9 && of(far) < 0.1, "{} {}", of(near), of(far));
             // Each of them speaks for itself.

@@ -1,4 +1,5 @@
-"""Writes `spanish.tsv`: for each Spanish word the English word that says most likely what it says.
+"""Writes `spanish.tsv`: for each Spanish word the English word that says most likely what it says. Names of places
+stand there with their capital; those of people stay what they are.
 
     python3 make.py MCR WORDNET > spanish.tsv
 
@@ -15,6 +16,8 @@ import pathlib
 import sys
 import unicodedata
 
+# The number of `noun.location` among the files that WordNet was made of.
+LOCATION = "15"
 POS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 
 
@@ -24,17 +27,20 @@ def rows(path):
 
 
 def english(wordnet):
-    """The words of each meaning, best first, and how often each was met with it."""
-    words = collections.defaultdict(list)
+    """The words of each meaning, best first; how often each was met with it; which meanings are single things with
+    a name, and whether they are places."""
+    words, named = collections.defaultdict(list), {}
     for pos, letter in POS.items():
         for row in rows(wordnet / f"data.{pos}"):
             for at in range(int(row[3], 16)):
                 words[letter + row[0]].append(row[4 + 2 * at].split("(")[0].replace("_", " "))
+            if "@i" in row:
+                named[letter + row[0]] = row[1] == LOCATION
     met = collections.Counter()
     for key, offset, _, count in rows(wordnet / "index.sense"):
         lemma, kind = key.split("%")
         met[lemma.replace("_", " "), " nvara"[int(kind[0])] + offset] += int(count)
-    return words, met
+    return words, met, named
 
 
 def spanish(mcr):
@@ -62,24 +68,30 @@ def plain(word):
 
 
 def main(mcr, wordnet):
-    words, met = english(wordnet)
+    words, met, named = english(wordnet)
     meanings = spanish(mcr)
     sharing = collections.Counter(meaning for all_of_word in meanings.values() for meaning in all_of_word)
     for word in sorted(meanings):
-        if " " in word or not word.isalpha() or len(word) < 2:
+        if " " in word or not word.isalpha() or len(word) < 3:
             continue
-        scores = collections.Counter()
+        scores, names = collections.Counter(), collections.Counter()
         for meaning in meanings[word]:
+            if not named.get(meaning, True):
+                continue
             counts = [met[other.lower(), meaning] for other in words[meaning]]
             likely = (sum(counts) + 0.5) / sharing[meaning]
             for at, (other, count) in enumerate(zip(words[meaning], counts)):
+                # Families of animals and the like are no words of offices.
+                if meaning not in named and meaning[0] == "n" and other[0].isupper() and not sum(counts):
+                    continue
                 share = (count + 0.3 / (1 + at)) / (sum(counts) + 0.3 * len(counts))
                 alike = difflib.SequenceMatcher(None, plain(word), plain(other)).ratio()
-                scores[other] += likely * share * (1 + 4 * max(0, alike - 0.5))
-        if scores:
-            best = max(scores, key=lambda other: (scores[other], other))
-            if best != word:
-                print(word, best, sep="\t")
+                of = names if meaning in named else scores
+                of[other] += likely * share * (1 + 4 * max(0, alike - 0.5))
+        for spelled, of in ((word, scores), (word.capitalize(), names)):
+            best = max(of, key=lambda other: (of[other], other), default=spelled)
+            if best != spelled:
+                print(spelled, best, sep="\t")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,8 @@ const NUMBER_WORDS: &[&str] = &[
 impl Asked {
     /// Reads a question.
     pub fn read(question: &str) -> Self {
-        let language = language::detect(question);
+        let language =
+            language::detect(question).or_else(|| gloss::looks_spanish(question).then_some(Language::Spanish));
         let lower = question.to_lowercase();
         let words: Vec<&str> = split(&lower).collect();
         Self {
@@ -275,11 +276,11 @@ impl Asked {
 /// What the words of a Spanish question are in English.
 fn in_english(question: &str) -> BTreeMap<u32, BTreeSet<u32>> {
     let mut in_english = BTreeMap::new();
-    for spanish in split(question) {
-        let english = bm25::words(&gloss::english(spanish), Some(Language::English));
+    for (word, english) in gloss::words(question) {
+        let english = bm25::words(&english, Some(Language::English));
         if !english.is_empty() {
-            in_english
-                .extend(bm25::words(spanish, Some(Language::Spanish)).into_iter().map(|word| (word, english.clone())));
+            let words = bm25::words(&question[word], Some(Language::Spanish)).into_iter();
+            in_english.extend(words.map(|word| (word, english.clone())));
         }
     }
     in_english
@@ -296,7 +297,8 @@ fn joined_names(question: &str) -> Vec<BTreeSet<String>> {
     for (at, token) in question.split_whitespace().enumerate() {
         let word = token.trim_matches(|c: char| !c.is_alphanumeric());
         let lower = bm25::fold(&word.to_lowercase());
-        let is_name = word.starts_with(char::is_uppercase) || has_digit(word);
+        let goes_on = has_digit(word) && !ended;
+        let is_name = word.starts_with(char::is_uppercase) || goes_on;
         if at > 0 && is_name && !is_interrogative(&word.to_lowercase(), true) {
             match names.last_mut() {
                 Some((name, _)) if !ended => name.extend(split(&lower).map(str::to_owned)),
@@ -411,6 +413,20 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_the_other_language_holds_the_words_by_their_gloss() {
+        let share = |question: &str, text: &str, language| {
+            let asked = Asked::read(question);
+            asked.share_of(&asked.held(text, Some(language)))
+        };
+        let (spanish, english) = (Language::Spanish, Language::English);
+        assert_eq!(share("¿Cuánto cuesta la manguera?", "The hose costs 20 euros.", english), 1.0);
+        assert_eq!(share("How much does the hose cost?", "La manguera cuesta 20 euros.", spanish), 1.0);
+        assert_eq!(share("¿Qué seguro tiene el coche?", "El automóvil tiene seguro.", spanish), 1.0);
+        assert_eq!(share("¿Dónde vive Blanco?", "The wall is white.", english), 0.0, "a name is no word");
+        assert_eq!(share("¿Cuánto cuesta la manguera?", "The lamp is red.", english), 0.0);
+    }
+
+    #[test]
     fn codes_are_letters_and_figures() {
         let asked = Asked::read("¿Qué hago si la VPN muestra el error Q-950 (o E52) a las 10h del 4º día de 2026?");
         assert_eq!(asked.codes(), ["q-950", "e52"]);
@@ -429,6 +445,7 @@ mod tests {
             "Who signs for Acme and what does Ben pay?",
             "What is the price and the weight of the Heron?",
             "How much is it and when does Ana pay?",
+            "Is it between 10 and 20 years?",
         ] {
             assert!(joined(question).is_empty(), "{question}: {:?}", joined(question));
         }

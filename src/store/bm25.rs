@@ -374,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn what_means_the_same_meets_by_its_gloss() {
+        let score = |question: &str, language, text: &str, other| -> f32 {
+            let (query, document) = (query(question, Some(language)), document(text, Some(other)));
+            let weight = |at: usize| document.indices.iter().position(|index| *index == query.indices[at]);
+            (0..query.indices.len()).filter_map(|at| Some(query.values[at] * document.values[weight(at)?])).sum()
+        };
+        let (spanish, english) = (Language::Spanish, Language::English);
+        assert!(score("coche", spanish, "Cada automóvil tiene seguro.", spanish) > 0.0);
+        assert!(score("coches", spanish, "Every car is insured.", english) > 0.0);
+        assert!(score("cars", english, "Cada coche tiene seguro.", spanish) > 0.0);
+        assert_eq!(score("coche", spanish, "Cada bicicleta tiene seguro.", spanish), 0.0);
+        let own = score("coche", spanish, "Cada coche tiene seguro.", spanish);
+        assert!(
+            own > 3.0 * score("coche", spanish, "Cada automóvil tiene seguro.", spanish),
+            "the word itself says more"
+        );
+    }
+
+    #[test]
     fn an_unsure_text_has_the_terms_of_both_languages_once() {
         let both = terms("policies contratación sf-86", None);
         for language in [ES, EN] {

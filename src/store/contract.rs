@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use intramuros_ingest::access::{Acl, Caller};
 use intramuros_ingest::document::{Chunk, ContentHash, Document, DocumentId, Language};
-use intramuros_ingest::sync::embedding_text;
+use intramuros_ingest::sync::{embedding_hash, embedding_text};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -167,7 +167,7 @@ fn a_document_is_put_replaced_and_shrunk() {
             assert_eq!((&chunk.section, chunk.language), (&expected.section, expected.language));
             assert_eq!(chunk.document_id, id);
             assert_eq!(chunk.uri, replaced.0.uri);
-            assert_eq!(chunk.embedding_hash, ContentHash::of(embedding_text("a.md", expected).as_bytes()));
+            assert_eq!(chunk.embedding_hash, embedding_hash("a.md", expected));
         }
         assert_eq!(store.chunks(&ADMINISTRATOR, id, 1..2).unwrap()[0], chunks[1]);
         assert!(store.search(&ADMINISTRATOR, &question("number200")).unwrap().sparse.is_empty());
@@ -415,7 +415,7 @@ fn vectors_come_back_by_the_hash_of_their_text() {
         let held = store.vectors(document.id).unwrap();
         assert_eq!(held.len(), 5);
         for (chunk, vector) in chunks.iter().zip(&vectors) {
-            let hash = ContentHash::of(embedding_text(&document.title, chunk).as_bytes());
+            let hash = embedding_hash(&document.title, chunk);
             assert!(held[&hash].iter().zip(vector).all(|(a, b)| (a - b).abs() < 1e-5));
         }
     });

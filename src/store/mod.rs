@@ -128,7 +128,7 @@ pub struct StoredChunk {
     pub language: Option<Language>,
     /// Its readers.
     pub acl: Acl,
-    /// Hash of the text that was embedded.
+    /// What its vector is known by.
     pub embedding_hash: ContentHash,
     /// The passage itself.
     pub text: String,

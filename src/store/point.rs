@@ -1,8 +1,8 @@
 //! A chunk as a point: what both stores write and read in the same form.
 
 use intramuros_ingest::access::{Acl, Principal};
-use intramuros_ingest::document::{Chunk, ContentHash, Document};
-use intramuros_ingest::sync::embedding_text;
+use intramuros_ingest::document::{Chunk, Document};
+use intramuros_ingest::sync::{embedding_hash, embedding_text};
 use serde_json::{Map, Value};
 
 use super::{EmbedderIdentity, Point, StoreError, StoredChunk, bm25};
@@ -68,7 +68,7 @@ pub(super) fn points_of(
                 end: chunk.end,
                 language: chunk.language,
                 acl: document.acl.clone(),
-                embedding_hash: ContentHash::of(embedded.as_bytes()),
+                embedding_hash: embedding_hash(&document.title, chunk),
                 text: chunk.text.clone(),
             },
         });

@@ -156,3 +156,35 @@ fn a_list_of_questions_answers_with_the_answer_and_a_list_with_its_items() {
     let answer = quoted("What do I hand in with travel expenses?");
     assert!(answer.contains("- every receipt\n- form V-2"), "{answer}");
 }
+
+#[test]
+fn a_question_in_the_other_language_finds_its_document_and_one_in_its_own_comes_first() {
+    let scratch = Scratch::new();
+    scratch.write("canteen.md", "# Canteen\n\nLunch is served between 12:30 and 14:15. Visitors pay 9 euros.\n");
+    scratch.write("garantia.md", "# Bombas\n\nLa garantía de las bombas dura cinco años desde la compra.\n");
+    scratch.write("lamps.md", "# Lamps\n\nThe lamps are switched off at nine. The porter does it.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    let quoted = |question: &str| -> String {
+        scratch.ask(question, None, "extract")["citations"][0]["quote"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(quoted("¿A qué hora se sirve la comida?").contains("12:30"));
+    assert!(quoted("How long is the warranty of the pumps?").contains("cinco años"));
+
+    scratch.write("warranty.md", "# Pumps\n\nThe warranty of the pumps is five years from purchase.\n");
+    scratch.ingest(&["--acl", "everyone"]);
+    assert!(quoted("How long is the warranty of the pumps?").contains("five years"));
+    assert!(quoted("¿Cuánto dura la garantía de las bombas?").contains("cinco años"));
+}
+
+#[test]
+fn each_of_the_names_that_a_question_joins_has_its_quote() {
+    let scratch = Scratch::new();
+    for (name, price) in [("Heron", 310), ("Osprey", 275), ("Kestrel", 190)] {
+        let text = format!("# {name} meter\n\nThe price of the {name} is {price} euros. It weighs two kilos.\n");
+        scratch.write(&format!("{name}.md"), text);
+    }
+    scratch.ingest(&["--acl", "everyone"]);
+    let answer = scratch.ask("What is the price of the Heron and of the Osprey?", None, "extract");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(text.contains("310") && text.contains("275") && !text.contains("190"), "{text}");
+}

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::windows::{mean, windows};
-use super::{BoxError, ChunkSink, Embed, Known, KnownState, Settled, Status, SyncError, embedding_text};
+use super::{
+    BoxError, ChunkSink, Embed, Known, KnownState, Settled, Status, SyncError, embedding_hash, embedding_text,
+};
 use crate::document::{Chunk, ContentHash, Document};
 
 /// One change to the index, decided and not yet begun.
@@ -83,14 +85,14 @@ pub(super) fn vectors(
         }
         let mut own = Vec::with_capacity(put.chunks.len());
         for (i, chunk) in put.chunks.iter().enumerate() {
-            let text = embedding_text(&put.document.title, chunk);
-            match held.get(&ContentHash::of(text.as_bytes())).cloned() {
+            match held.get(&embedding_hash(&put.document.title, chunk)).cloned() {
                 Some(vector) => {
                     reused += 1;
                     own.push(vector);
                 }
                 None => {
                     places.push((of_documents.len(), i));
+                    let text = embedding_text(&put.document.title, chunk);
                     texts.push(model.embed.readable(&text, chunk.language).into_owned());
                     own.push(Vec::new());
                 }

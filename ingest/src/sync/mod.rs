@@ -41,8 +41,7 @@ pub trait Embed: Sync {
     /// Length of a text in the model's tokens, special tokens not counted.
     fn count_tokens(&self, text: &str) -> usize;
     /// A text as the model reads it best: one of a language that it does not know may be told in another one.
-    fn readable<'t>(&self, text: &'t str, language: Option<Language>) -> Cow<'t, str> {
-        let _ = language;
+    fn readable<'t>(&self, text: &'t str, _language: Option<Language>) -> Cow<'t, str> {
         Cow::Borrowed(text)
     }
     /// One vector per text, in their order.
@@ -255,6 +254,12 @@ pub fn embedding_text(title: &str, chunk: &Chunk) -> String {
     let mut text = embedding_prefix(title, &chunk.section);
     text.push_str(&chunk.text);
     text
+}
+
+/// What a chunk's vector is known by: what [`embedding_text`] says, and the language in which a model reads it.
+pub fn embedding_hash(title: &str, chunk: &Chunk) -> ContentHash {
+    let language = chunk.language.map_or("", Language::code);
+    ContentHash::of(format!("{language}\n{}", embedding_text(title, chunk)).as_bytes())
 }
 
 /// What stands before the chunk's own text in [`embedding_text`].

@@ -94,7 +94,7 @@ mod tests {
             embed_ms: 0.0,
             took_ms: 0.0,
         };
-        let quotes = best(&retrieved, Certainty { among: 0.1, least: 0.0 });
+        let quotes = best(&retrieved, Certainty(0.1));
         quotes.iter().filter(|quote| quote.is_disputed).map(|quote| quote.chunk.title.clone()).collect()
     }
 
