@@ -51,8 +51,7 @@ struct Weights {
 const NATIVE: Weights = Weights { bias: -8.2, cosine: 4.9, meaning: 10.1, words: 2.2, unknown: -1.9, information: 0.0 };
 /// In one that it reads by its gloss, where how much the words tell apart says more. The bias is lower than the fitted one by
 /// 0.4: what looks answered half of the time is not.
-const GLOSSED: Weights =
-    Weights { bias: -7.4, cosine: 9.0, meaning: 1.6, words: 2.1, unknown: -1.8, information: 4.7 };
+const GLOSSED: Weights = Weights { bias: -7.4, cosine: 9.0, meaning: 1.6, words: 2.1, unknown: -1.8, information: 4.7 };
 /// In one that it does not read, where no sentence is embedded, how much the words tell apart says most.
 const UNREAD: Weights = Weights { bias: -6.8, cosine: 4.8, meaning: 0.0, words: 2.0, unknown: -1.1, information: 8.4 };
 
