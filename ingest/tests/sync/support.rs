@@ -12,7 +12,7 @@ use intramuros_ingest::document::{Block, BlockKind, Chunk, ContentHash, Document
 use intramuros_ingest::source::{Folder, FolderSettings, Source};
 use intramuros_ingest::sync::{
     self, BoxError, ChunkSink, Embed, Extract, ExtractError, Known, KnownState, Ports, Readers, Settled, SyncError,
-    SyncEvent, SyncOptions, SyncReport, embedding_text,
+    SyncEvent, SyncOptions, SyncReport, embedding_hash,
 };
 use tempfile::TempDir;
 
@@ -100,7 +100,7 @@ impl ChunkSink for Index {
 
     fn vectors(&mut self, id: DocumentId) -> Result<HashMap<ContentHash, Vec<f32>>, BoxError> {
         let Some(stored) = self.documents.get(&id) else { return Ok(HashMap::new()) };
-        let hash = |chunk| ContentHash::of(embedding_text(&stored.document.title, chunk).as_bytes());
+        let hash = |chunk| embedding_hash(&stored.document.title, chunk);
         Ok(stored.chunks.iter().zip(&stored.vectors).map(|(chunk, vector)| (hash(chunk), vector.clone())).collect())
     }
 
