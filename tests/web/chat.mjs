@@ -122,7 +122,7 @@ test("stop stops, and the page goes on", async () => {
   const { page, leave } = await visitor(browser);
   await signIn(page, "ana");
   const asked = page.waitForRequest((request) => request.url() === `${BASE}/api/v1/ask`);
-  const turn = await put(page, "How much does Fjordvann have to buy from us in 2027?", "generate");
+  const turn = await put(page, ENGLISH, "generate");
   await asked;
   // At once, without Playwright's wait for the button to stand still: the answer may be quicker.
   await page.locator("#stop:visible").dispatchEvent("click");

@@ -87,7 +87,7 @@ pub struct Known {
 pub trait ChunkSink {
     /// All rows of one source.
     fn known(&mut self, source: &str) -> Result<Vec<Known>, BoxError>;
-    /// Vectors already in the index for a document, by their [`embedding_hash`] ([`embedding_text`]).
+    /// Vectors already in the index for a document, by their [`embedding_hash`].
     fn vectors(&mut self, id: DocumentId) -> Result<HashMap<ContentHash, Vec<f32>>, BoxError>;
     /// Marks documents as being written. Returns when that is durable.
     fn begin(&mut self, documents: &[Known], source: &str) -> Result<(), BoxError>;
