@@ -122,14 +122,19 @@ test("stop stops, and the page goes on", async () => {
   const { page, leave } = await visitor(browser);
   await signIn(page, "ana");
   const asked = page.waitForRequest((request) => request.url() === `${BASE}/api/v1/ask`);
+  // An answer may be quicker than a hand: this one is kept waiting.
+  await page.route("**/api/v1/ask", async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await route.continue().catch(() => {});
+  });
   const turn = await put(page, ENGLISH, "generate");
   await asked;
-  // At once, without Playwright's wait for the button to stand still: the answer may be quicker.
   await page.locator("#stop:visible").dispatchEvent("click");
   await turn.locator(".note").waitFor();
   assert.match(await turn.locator(".note").innerText(), /Stopped/);
   await page.locator("#send").waitFor();
   assert.equal(await turn.locator(".tools").count(), 0);
+  await page.unroute("**/api/v1/ask");
   const answer = await ask(page, ENGLISH, "extract");
   assert.ok((await answer.innerText()).includes("£85"));
   await leave();
