@@ -9,7 +9,7 @@
 //! its [gloss] only. The best of the fused list are read sentence by sentence ([`reading`]): words that stand in one sentence
 //! answer, the same words all over a passage rarely do. A passage gains by its closest sentence, in words and in meaning; and
 //! by the other passages of its document, since who asks about a lease wants the lease.
-//! What was replaced ([`edition`]) steps back unless it is asked for.
+//! What was replaced ([`edition`]) steps back unless it is asked for, and of two that are as good the one in another language.
 //! What the question puts in quotation marks goes before all else.
 
 use std::collections::{HashMap, HashSet};
@@ -354,11 +354,13 @@ fn rerank(
 mod tests {
     use super::*;
 
-    fn found(path: &str, text: &str) -> Found {
+    /// A passage, for the tests of this module and those below it.
+    pub fn found(path: &str, text: &str) -> Found {
         Found::new(0.5, None, StoredChunk::of_text(path, text))
     }
 
-    fn order(found: &[Found]) -> Vec<&str> {
+    /// The titles of what was found, in order.
+    pub fn order(found: &[Found]) -> Vec<&str> {
         found.iter().map(|found| found.chunk.title.as_str()).collect()
     }
 

@@ -176,13 +176,12 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
         weights.passage = RERANKED;
     }
     let is_specific = retrieved.asked.is_specific();
-    let mut quotes = weighed(retrieved, &weights);
-    let following = quotes.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &quotes));
-    let all = quotes.clone();
-    quotes.truncate(MAX_LIKELY);
-    let other = quotes.first().and_then(|best| disputes::disputing(best, &quotes, retrieved));
-    let best_at = quotes.first().map(|best| best.at);
-    let mut chosen = chosen(quotes, following.or_else(|| other.clone()), certainty);
+    let all = weighed(retrieved, &weights);
+    let following = all.first().filter(|best| is_specific && !best.fits).and_then(|best| following(best, &all));
+    let likely = &all[..all.len().min(MAX_LIKELY)];
+    let other = likely.first().and_then(|best| disputes::disputing(best, likely, retrieved));
+    let best_at = likely.first().map(|best| best.at);
+    let mut chosen = chosen(likely.to_vec(), following.or_else(|| other.clone()), certainty);
     if let (Some(best), Some(other)) = (best_at, other) {
         disputes::put_side_by_side(&mut chosen, [best, other.at]);
     }

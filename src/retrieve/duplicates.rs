@@ -47,16 +47,8 @@ fn similarity(a: &HashSet<[u64; 3]>, b: &HashSet<[u64; 3]>) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{found, order};
     use super::*;
-    use crate::store::StoredChunk;
-
-    fn found(path: &str, text: &str) -> Found {
-        Found::new(0.5, None, StoredChunk::of_text(path, text))
-    }
-
-    fn order(found: &[Found]) -> Vec<&str> {
-        found.iter().map(|found| found.chunk.title.as_str()).collect()
-    }
 
     #[test]
     fn near_duplicates_are_dropped_and_short_texts_are_not() {

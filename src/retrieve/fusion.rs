@@ -70,14 +70,11 @@ impl Branch {
 #[cfg(test)]
 mod tests {
     use super::super::asked::Asked;
+    use super::super::tests::order;
     use super::*;
 
     fn scored(score: f32, path: &str, text: &str) -> Scored {
         Scored { score, chunk: StoredChunk::of_text(path, text) }
-    }
-
-    fn order(found: &[Found]) -> Vec<&str> {
-        found.iter().map(|found| found.chunk.title.as_str()).collect()
     }
 
     #[test]

@@ -53,16 +53,8 @@ fn spaced_words(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{found, order};
     use super::*;
-    use crate::store::StoredChunk;
-
-    fn found(path: &str, text: &str) -> Found {
-        Found::new(0.5, None, StoredChunk::of_text(path, text))
-    }
-
-    fn order(found: &[Found]) -> Vec<&str> {
-        found.iter().map(|found| found.chunk.title.as_str()).collect()
-    }
 
     #[test]
     fn what_is_in_quotation_marks_goes_first() {
