@@ -19,6 +19,7 @@ pub mod index;
 pub mod jobs;
 pub mod local;
 pub mod lock;
+mod numbers;
 pub mod pull;
 mod reserve;
 pub mod retrieve;

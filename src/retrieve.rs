@@ -30,6 +30,7 @@ mod duplicates;
 pub mod edition;
 mod fusion;
 mod phrases;
+mod ranges;
 pub mod reading;
 pub mod spans;
 pub mod vectors;

@@ -6,7 +6,7 @@ use intramuros_ingest::document::Language;
 use unicode_normalization::UnicodeNormalization;
 
 use super::dates::{self, Date};
-use super::number_words;
+use crate::numbers::{canonical, unit_of, written};
 
 /// What a sentence states that a passage must hold to the letter, and the words that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,20 +75,6 @@ const REACH: &[(&str, &[&str])] = &[
 
 /// «Every year» says how often, not how many.
 const PERIODS: &[&str] = &["day", "week", "month", "quarter", "year", "time"];
-
-/// Units: what they are, and how they are written.
-const UNITS: &[(&str, &[&str])] = &[
-    ("minute", &["minute", "minutes", "min", "minuto", "minutos"]),
-    ("hour", &["hour", "hours", "h", "hora", "horas"]),
-    ("day", &["day", "days", "dia", "dias"]),
-    ("week", &["week", "weeks", "semana", "semanas"]),
-    ("month", &["month", "months", "mes", "meses"]),
-    ("year", &["year", "years", "ano", "anos"]),
-    ("euro", &["euro", "euros", "eur", "€"]),
-    ("pound", &["pound", "pounds", "libra", "libras", "gbp", "£"]),
-    ("dollar", &["dollar", "dollars", "dolar", "dolares", "usd", "$"]),
-    ("percent", &["percent", "%"]),
-];
 
 /// What stands before the unit of something else: «rent per month» is money.
 const PER: &[&str] = &["per", "por", "al", "a", "cada"];
@@ -261,7 +247,7 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             facts.add_date(date);
         } else if let Some(weekday) = weekday_of(word) {
             facts.numbers.insert(weekday);
-        } else if let Some((value, taken)) = number_words::parse(&folded[at..group], language) {
+        } else if let Some((value, taken)) = written::parse(&folded[at..group], language) {
             next = at + taken;
             facts.add_amount(value.to_string());
             number = Some((value.to_string(), next));
@@ -269,7 +255,7 @@ pub fn facts(sentence: &str, language: Option<Language>) -> Facts {
             let factor = words
                 .get(next)
                 .filter(|_| next < group)
-                .and_then(|next| number_words::multiplier_of_figures(&next.folded, language));
+                .and_then(|next| written::multiplier_of_figures(&next.folded, language));
             if let Some(last) = add_digits(&mut facts, word, factor) {
                 next += usize::from(factor.is_some());
                 number = Some((last, next));
@@ -348,7 +334,7 @@ fn split(sentence: &str) -> Vec<Word<'_>> {
         let parts: Vec<&str> = core.split('-').collect();
         let counted = parts.len() > 1
             && (parts[0].bytes().all(|byte| byte.is_ascii_digit())
-                || number_words::parse(&[fold(parts[0]).as_str()], None).is_some())
+                || written::parse(&[fold(parts[0]).as_str()], None).is_some())
             && parts[1..].iter().all(|part| part.chars().count() > 1 && part.chars().all(char::is_alphabetic));
         let parts = if counted { parts } else { vec![core] };
         let count = parts.len();
@@ -440,10 +426,6 @@ fn is_percent(words: &[&str]) -> bool {
     matches!(words, ["per", "cent", ..] | ["por", "ciento" | "cien", ..])
 }
 
-fn unit_of(folded: &str) -> Option<&'static str> {
-    UNITS.iter().find(|(_, forms)| forms.contains(&folded)).map(|(unit, _)| *unit)
-}
-
 /// The unit that a name such as «notice days» gives its number: its last word, a plural, or what stands before «per».
 pub fn unit_of_name(name: &str) -> Option<&'static str> {
     let words: Vec<String> = folded_words(name).collect();
@@ -475,7 +457,7 @@ fn add_digits(facts: &mut Facts, word: &Word<'_>, factor: Option<u64>) -> Option
             facts.names.insert(word.folded.clone());
             return None;
         }
-        let number = signed(canonical_number(&digits), word.negative);
+        let number = signed(canonical(&digits), word.negative);
         facts.add_amount(number.clone());
         if let Some(unit) = unit_of(&fold(unit)) {
             facts.measures.insert((number.clone(), unit));
@@ -544,37 +526,12 @@ fn clock_or_number(text: &str) -> String {
     let mut parts: Vec<String> = text
         .split(':')
         .map(|part| part.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect::<String>())
-        .map(|digits| canonical_number(digits.trim_matches(['.', ','])))
+        .map(|digits| canonical(digits.trim_matches(['.', ','])))
         .collect();
     while parts.len() > 1 && parts.last().is_some_and(|last| last.is_empty() || last == "0") {
         parts.pop();
     }
     parts.join(":")
-}
-
-/// One spelling for `1.234,50`, `1,234.50` and `1234.5`.
-fn canonical_number(text: &str) -> String {
-    let last = text.rfind(['.', ',']);
-    let decimals = match last {
-        Some(at) => {
-            let tail = text.len() - at - 1;
-            let separator = &text[at..=at];
-            let alone = text.matches(['.', ',']).count() == 1;
-            // Three digits behind a single separator, or the same separator twice, group thousands; no group begins with 0.
-            let groups = (tail == 3 && !(alone && &text[..at] == "0")) || (!alone && text[..at].contains(separator));
-            if groups { None } else { Some(at) }
-        }
-        None => None,
-    };
-    let digits = |part: &str| part.chars().filter(char::is_ascii_digit).collect::<String>();
-    let (whole, fraction) = match decimals {
-        Some(at) => (digits(&text[..at]), digits(&text[at + 1..])),
-        None => (digits(text), String::new()),
-    };
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() && !text.is_empty() { "0" } else { whole };
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }
 
 fn is_name(word: &str) -> bool {

@@ -25,7 +25,6 @@ mod follow_up;
 mod form;
 mod join;
 mod json;
-mod number_words;
 mod parts;
 mod passage;
 mod prompt;

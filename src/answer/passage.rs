@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use intramuros_ingest::document::Language;
 
+use super::dates;
 use super::facts::{Facts, facts, fold, folded_words};
-use super::{dates, number_words};
+use crate::numbers::written;
 use crate::retrieve::spans::{Span, cells, spans};
 use crate::store::{StoredChunk, bm25};
 
@@ -178,7 +179,7 @@ fn joined_clauses(sentence: &str, language: Option<Language>) -> Vec<(String, St
     let mut texts: Vec<(String, String)> = vec![Default::default()];
     for (at, word) in words.iter().enumerate() {
         let number_follows =
-            words.get(at + 1).is_some_and(|next| number_words::parse(&[fold(next).as_str()], language).is_some());
+            words.get(at + 1).is_some_and(|next| written::parse(&[fold(next).as_str()], language).is_some());
         let folded = fold(word);
         let relative = folded == "que" && at > 0 && words[at - 1].ends_with(',');
         if (JOINTS.contains(&folded.as_str()) && !number_follows) || relative {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use intramuros_ingest::document::Language;
 use intramuros_ingest::language;
 
+use super::ranges::{self, Amount};
 use crate::gloss;
 use crate::store::{StoredChunk, bm25};
 
@@ -21,6 +22,8 @@ pub struct Asked {
     said: BTreeSet<String>,
     /// Codes that it names, such as `Q-950`, folded.
     codes: Vec<String>,
+    /// Amounts that it names.
+    amounts: Vec<Amount>,
     /// What kind of thing it asks for, where it says so.
     wanted: Option<Wanted>,
     /// The words, folded, of each of the names that it joins.
@@ -184,6 +187,7 @@ impl Asked {
             in_english: if language == Some(Language::Spanish) { in_english(question) } else { BTreeMap::new() },
             said: words.iter().map(|word| bm25::fold(word)).collect(),
             codes: lower.split_whitespace().filter_map(code).collect(),
+            amounts: ranges::amounts(question, language),
             wanted: wanted(&words),
             joined_names: joined_names(question),
         }
@@ -199,7 +203,7 @@ impl Asked {
         &self.words
     }
 
-    /// Those of its words that a text holds, be it in the other language.
+    /// Those of its words that a text holds, be it in the other language, or as an amount in a range that it speaks of.
     pub fn held(&self, text: &str, language: Option<Language>) -> BTreeSet<u32> {
         // Both analyses, because names and codes are the same in both.
         let words = bm25::words(text, None);
@@ -220,6 +224,8 @@ impl Asked {
             }
             _ => {}
         }
+        let covered = ranges::covered(text, language, &self.amounts);
+        held.extend(covered.into_iter().flat_map(|amount| &amount.words));
         held
     }
 

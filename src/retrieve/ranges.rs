@@ -1,0 +1,318 @@
+//! Amounts that a question names, and the ranges of amounts for which sentences and rows of tables hold. «Who approves an
+//! order of 4,500 euros?» is answered by «From 1,000 to 6,000 euros | the head of the area», which has none of its figures.
+
+use std::collections::BTreeSet;
+
+use intramuros_ingest::document::Language;
+
+use crate::gloss;
+use crate::numbers::{canonical, unit_of, written};
+use crate::store::bm25;
+
+/// A number of something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Amount {
+    /// How many; of a time, how many days.
+    value: f64,
+    /// The words, in both languages, for what is counted.
+    unit: BTreeSet<u32>,
+    /// The words that it is written in, see [`bm25::words`].
+    pub words: BTreeSet<u32>,
+}
+
+/// From one number of something to another.
+#[derive(Clone, Debug, PartialEq)]
+struct Range {
+    from: f64,
+    to: f64,
+    unit: BTreeSet<u32>,
+}
+
+/// Days of each unit of time.
+const DAYS: &[(&str, f64)] =
+    &[("minute", 1.0 / 1440.0), ("hour", 1.0 / 24.0), ("day", 1.0), ("week", 7.0), ("month", 30.0), ("year", 365.0)];
+/// Words that stand between the ends of a range.
+const TO: &[&str] = &["a", "al", "hasta", "to", "-", "–"];
+/// What stands before a number that something reaches at most, and before one that it reaches at least. «No more than»
+/// comes before «more than».
+const AT_MOST: &[&str] = &[
+    "as much as",
+    "at most",
+    "below",
+    "como maximo",
+    "debajo de",
+    "fewer than",
+    "hasta",
+    "inferior a",
+    "inferiores a",
+    "less than",
+    "maximo de",
+    "menos de",
+    "no mas de",
+    "no more than",
+    "not exceeding",
+    "under",
+    "up to",
+];
+const AT_LEAST: &[&str] = &[
+    "a partir de",
+    "above",
+    "al menos",
+    "at least",
+    "desde",
+    "encima de",
+    "exceed",
+    "exceeding",
+    "exceeds",
+    "from",
+    "greater than",
+    "larger than",
+    "longer than",
+    "mas de",
+    "mayor de",
+    "mayores de",
+    "minimo de",
+    "more than",
+    "over",
+    "superior a",
+    "superiores a",
+];
+/// What stands behind a number that something reaches at most or at least.
+const OR_LESS: &[&str] = &["and below", "o menos", "or fewer", "or less"];
+const OR_MORE: &[&str] = &["and above", "and over", "en adelante", "o mas", "or above", "or more", "y mas"];
+/// Words of the longest of these.
+const MOST_WORDS: usize = 3;
+/// Words behind a number, its unit among them: «five working days».
+const UNIT_REACH: usize = 2;
+/// A limit of 20 days says nothing of an hour: the least that «up to» speaks of, as a share of its limit.
+const LEAST_OF_LIMIT: f64 = 0.02;
+
+/// A word, a number, or the line between two cells.
+struct Token<'t> {
+    text: &'t str,
+    /// Folded, in lower case.
+    word: String,
+    value: Option<f64>,
+    /// The sign that stands at a number.
+    sign: Option<&'static str>,
+    /// Whether a sentence, a clause or a cell ends here.
+    ends: bool,
+}
+
+/// What is counted, and how many of the unit that it is compared in each of it makes.
+type Unit = (BTreeSet<u32>, f64);
+
+/// The amounts that a question names. Years, and numbers in names, such as *Article 12*, have no unit and are none.
+pub fn amounts(question: &str, language: Option<Language>) -> Vec<Amount> {
+    let tokens = tokens(question, language);
+    let amount = |at: usize| {
+        let value = tokens[at].value?;
+        let (unit, factor) = unit(&tokens, at, language)?;
+        Some(Amount { value: value * factor, unit, words: bm25::words(tokens[at].text, language) })
+    };
+    (0..tokens.len()).filter_map(amount).collect()
+}
+
+/// Those of some amounts that a text says something for the range of. A range without a unit has that of its column, which
+/// the text names somewhere.
+pub fn covered<'a>(text: &str, language: Option<Language>, amounts: &'a [Amount]) -> Vec<&'a Amount> {
+    if amounts.is_empty() {
+        return Vec::new();
+    }
+    let tokens = tokens(text, language);
+    let ranges = ranges(&tokens, language);
+    let named: BTreeSet<u32> = if ranges.iter().any(|range| range.unit.is_empty()) {
+        tokens.iter().flat_map(|token| counted(&token.word, language).0).collect()
+    } else {
+        BTreeSet::new()
+    };
+    let covers = |range: &Range, amount: &Amount| {
+        let unit = if range.unit.is_empty() { &named } else { &range.unit };
+        !amount.unit.is_disjoint(unit) && (range.from..=range.to).contains(&amount.value)
+    };
+    amounts.iter().filter(|amount| ranges.iter().any(|range| covers(range, amount))).collect()
+}
+
+fn ranges(tokens: &[Token<'_>], language: Option<Language>) -> Vec<Range> {
+    let mut ranges = Vec::new();
+    let mut taken = 0;
+    for (at, value) in tokens.iter().enumerate().filter_map(|(at, token)| Some((at, token.value?))) {
+        if at < taken {
+            continue;
+        }
+        let (own, own_factor) = unit(tokens, at, language).unwrap_or((BTreeSet::new(), 1.0));
+        if let Some((other, to)) = other_end(tokens, at) {
+            let (unit, factor) = unit(tokens, other, language).unwrap_or((own.clone(), own_factor));
+            let own_factor = if own.is_disjoint(&unit) { factor } else { own_factor };
+            ranges.push(Range { from: value * own_factor, to: to * factor, unit });
+            taken = other + 1;
+        } else if stands_before(tokens, at, AT_MOST) || stands_behind(tokens, at, OR_LESS) {
+            let limit = value * own_factor;
+            ranges.push(Range { from: limit * LEAST_OF_LIMIT, to: limit, unit: own });
+        } else if stands_before(tokens, at, AT_LEAST) || stands_behind(tokens, at, OR_MORE) {
+            ranges.push(Range { from: value * own_factor, to: f64::INFINITY, unit: own });
+        }
+    }
+    ranges
+}
+
+/// The greater number that a range from one number ends with: «181 to 365 days», «between 1.000 € and 6.000 €».
+fn other_end(tokens: &[Token<'_>], at: usize) -> Option<(usize, f64)> {
+    let begins_between = at.checked_sub(1).is_some_and(|before| matches!(&*tokens[before].word, "between" | "entre"));
+    // The unit may stand at both.
+    let other = (at + 2..tokens.len().min(at + 4)).find(|other| tokens[*other].value.is_some())?;
+    let to = tokens[other].value.filter(|to| Some(*to) > tokens[at].value)?;
+    let joint = tokens[other - 1].word.as_str();
+    let joins = TO.contains(&joint) || (begins_between && matches!(joint, "and" | "y"));
+    let is_unit = |between: &Token<'_>| unit_of(&between.word).is_some();
+    let goes_on = !tokens[at..other].iter().any(|token| token.ends);
+    (joins && goes_on && tokens[at + 1..other - 1].iter().all(is_unit)).then_some((other, to))
+}
+
+/// Whether one of some phrases stands right before a number.
+fn stands_before(tokens: &[Token<'_>], at: usize, phrases: &[&str]) -> bool {
+    let joined = (1..=MOST_WORDS.min(at)).take_while(|back| !tokens[at - back].ends);
+    let texts = joined.map(|back| tokens[at - back..at].iter().map(|token| &*token.word).collect::<Vec<_>>().join(" "));
+    texts.into_iter().any(|text| phrases.contains(&text.as_str()))
+}
+
+/// Whether one of some phrases of two words stands behind a number, or behind its unit.
+fn stands_behind(tokens: &[Token<'_>], at: usize, phrases: &[&str]) -> bool {
+    let behind = &tokens[at + 1..tokens.len().min(at + 3 + UNIT_REACH)];
+    behind.windows(2).any(|pair| phrases.contains(&format!("{} {}", pair[0].word, pair[1].word).as_str()))
+}
+
+/// What a number counts: the sign at it, the first unit behind it, or else the next word.
+fn unit(tokens: &[Token<'_>], at: usize, language: Option<Language>) -> Option<Unit> {
+    if let Some(sign) = tokens[at].sign {
+        return Some(counted(sign, language));
+    }
+    let ends = tokens[at..].iter().position(|token| token.ends).map_or(tokens.len(), |last| at + last + 1);
+    let behind = &tokens[at + 1..ends.min(at + 1 + UNIT_REACH).max(at + 1)];
+    let behind = behind.split(|token| token.value.is_some()).next()?;
+    // «Article 12 says» counts nothing.
+    let is_plural = |token: &&Token<'_>| token.word.ends_with('s') || token.word == "people";
+    let names =
+        || at.checked_sub(1).is_some_and(|before| tokens[before].text.starts_with(char::is_uppercase) && before > 0);
+    let things = || behind.first().filter(is_plural).filter(|_| !names());
+    let word = behind.iter().find(|token| unit_of(&token.word).is_some()).or_else(things)?;
+    Some(counted(&word.word, language)).filter(|(words, _)| !words.is_empty())
+}
+
+/// The words, in both languages, for what a word says is counted. All times are days.
+fn counted(word: &str, language: Option<Language>) -> Unit {
+    let unit = unit_of(word);
+    if let Some((_, days)) = DAYS.iter().find(|(time, _)| Some(*time) == unit) {
+        return (bm25::words("day", Some(Language::English)), *days);
+    }
+    let mut words = bm25::words(unit.unwrap_or(word), unit.map_or(language, |_| Some(Language::English)));
+    if language == Some(Language::Spanish) {
+        words.extend(bm25::words(&gloss::english(word), Some(Language::English)));
+    }
+    (words, 1.0)
+}
+
+fn tokens(text: &str, language: Option<Language>) -> Vec<Token<'_>> {
+    let mut tokens: Vec<Token<'_>> = Vec::new();
+    for raw in text.split_whitespace() {
+        let ends = raw.ends_with(['.', ';', ':', '?', '!', '|']);
+        // «100–499» are two numbers; «2026-03-01» is none.
+        let ends_of_range: Vec<&str> = raw.split(['-', '–']).collect();
+        let is_range = ends_of_range.len() == 2 && ends_of_range.iter().all(|end| number(end).is_some());
+        for (at, text) in ends_of_range.iter().enumerate().take(if is_range { 2 } else { 0 }) {
+            if at > 0 {
+                tokens.push(Token { text: "-", word: "-".to_owned(), value: None, sign: None, ends: false });
+            }
+            tokens.push(token(text, ends && at > 0));
+        }
+        if !is_range {
+            tokens.push(token(raw, ends));
+        }
+    }
+    let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    for at in 0..tokens.len() {
+        if let Some((value, 1)) = written::parse(&words[at..], language) {
+            tokens[at].value = Some(value as f64);
+        }
+    }
+    tokens
+}
+
+fn token(text: &str, ends: bool) -> Token<'_> {
+    let word = bm25::fold(
+        &text.trim_matches(|c: char| !c.is_alphanumeric() && !is_sign(c) && c != '-' && c != '–').to_lowercase(),
+    );
+    let (value, sign) = number(text).map_or((None, None), |(value, sign)| (Some(value), sign));
+    Token { text, word, value, sign, ends }
+}
+
+fn is_sign(c: char) -> bool {
+    matches!(c, '€' | '£' | '$' | '%')
+}
+
+/// A number in figures, with the sign that stands at it: `1.500 €`, `£450`, `12%`.
+fn number(text: &str) -> Option<(f64, Option<&'static str>)> {
+    let core = text.trim_matches(|c: char| !c.is_alphanumeric());
+    let is_plain = !core.is_empty() && core.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ','));
+    let value = canonical(core).parse().ok().filter(|_| is_plain)?;
+    Some((value, text.matches(is_sign).next().and_then(unit_of)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a text speaks of the amount that a question names.
+    fn covers(question: &str, text: &str) -> bool {
+        let languages = [question, text].map(intramuros_ingest::language::detect);
+        let amounts = amounts(question, languages[0]);
+        assert_eq!(amounts.len(), 1, "{question}: {amounts:?}");
+        !covered(text, languages[1], &amounts).is_empty()
+    }
+
+    #[test]
+    fn an_amount_is_covered_by_the_range_that_it_is_in() {
+        let machine = "Quiero comprar una máquina de 4.500 euros, ¿cuántas ofertas necesito?";
+        for (text, expected) in [
+            ("Para las compras de 1.000 a 6.000 euros se piden dos ofertas", true),
+            ("Las compras de más de 1.500 € las aprueba la dirección.", true),
+            ("Importe en euros | Ofertas\nde 1.000 a 6.000 | dos", true),
+            ("Hasta 5.000 euros decide el responsable de cada área.", true),
+            ("Hasta 4.000 euros decide el responsable de cada área.", false),
+            ("Entre 5.000 y 9.000 euros decide la dirección de la empresa.", false),
+            ("No más de 3.000 euros de los que se pagan al mes.", false),
+            ("El plazo es de 1.000 a 6.000 días desde que se firma.", false),
+            ("For purchases between €1,000 and €6,000 you need two offers.", true),
+            ("Purchases of 4,000 euros or more are approved by the board.", true),
+            ("Purchases of 4,000 euros are approved by the board.", false),
+        ] {
+            assert_eq!(covers(machine, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_compared_in_days_and_things_by_their_words() {
+        let debt = "¿Qué pasa con una deuda que venció hace 200 días?";
+        assert!(covers(debt, "For debts of 181 to 365 days the provision is 60 %."));
+        assert!(covers(debt, "Más de seis meses después de que venza, la deuda se da por perdida."));
+        assert!(!covers(debt, "For debts of up to three months there is none."));
+        let meters = "What is the discount for 300 meters?";
+        assert!(
+            covers(meters, "Meters | Discount\n100–499 | 5 %") && !covers(meters, "Meters | Discount\n500-999 | 7 %")
+        );
+        assert!(!covers(meters, "Lamps | Discount\n100–499 | 5 %"));
+        assert!(covers(meters, "¿Más de 250 metros? Entonces hay un descuento."));
+        assert!(covers("May a team of twelve people travel?", "Teams of ten or more people travel by train."));
+    }
+
+    #[test]
+    fn years_and_names_are_no_amounts() {
+        for question in
+            ["What was sold in 2027?", "What does Article 12 say?", "¿Qué dice el anexo 3?", "Where is E-52?", ""]
+        {
+            let found = amounts(question, intramuros_ingest::language::detect(question));
+            assert!(found.is_empty(), "{question}: {found:?}");
+        }
+    }
+}
