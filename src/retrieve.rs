@@ -35,7 +35,7 @@ pub mod reading;
 pub mod spans;
 pub mod vectors;
 
-use asked::Asked;
+use asked::{Asked, has_code};
 use duplicates::without_duplicates;
 use fusion::{fuse, related};
 use reading::{Closeness, Reading, Sentence};
@@ -300,9 +300,7 @@ fn read(fused: &mut [Found], asked: &Asked) -> f32 {
 
 /// Whether a question names a code that stands in none of the passages that were read.
 fn has_unknown_code(read: &[Found], asked: &Asked) -> bool {
-    let is_unknown = |code: &String| {
-        !read.iter().take(READ).any(|found| bm25::fold(&found.chunk.with_headings().to_lowercase()).contains(code))
-    };
+    let is_unknown = |code: &String| !read.iter().take(READ).any(|found| has_code(&found.chunk.with_headings(), code));
     asked.codes().iter().any(is_unknown)
 }
 

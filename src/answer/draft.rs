@@ -164,8 +164,9 @@ impl<'a> Draft<'a> {
             self.say(lead_in(self.answer.language));
         }
         for quote in quotes {
-            // A row says little without the header that names its cells; each table's is shown once.
-            if let Some(header) = quote.span.header_elsewhere()
+            // A row says little without the header that names its cells, and an item without what opens its list; each is
+            // shown once.
+            if let Some(header) = quote.span.header_elsewhere().or(quote.lead)
                 && !self.is_cited(quote.chunk, &header)
             {
                 self.say_quote(quote.chunk, header);

@@ -280,7 +280,7 @@ impl Answerer<'_> {
             if part.relevance < least {
                 draft.say_unanswered(&part.text);
             } else {
-                draft.quote(&part.text, &part.retrieved, Certainty::of(asked));
+                draft.quote(&part.text, &part.retrieved, Certainty::of(asked, part.relevance));
             }
         }
         if draft.answer.answer.is_empty() {
@@ -337,8 +337,8 @@ impl Answerer<'_> {
         (sought, language): (&[Sought], Option<Language>),
         draft: &mut Draft<'_>,
     ) -> Result<(), AnswerError> {
-        let [Sought { retrieved, .. }] = sought else { return Ok(()) };
-        let quotes = quotes::best(retrieved, Certainty::of(ask.mode));
+        let [Sought { retrieved, relevance, .. }] = sought else { return Ok(()) };
+        let quotes = quotes::best(retrieved, Certainty::of(ask.mode, *relevance));
         if quotes.iter().any(|quote| quote.is_disputed) {
             return Ok(());
         }

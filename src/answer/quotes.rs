@@ -9,15 +9,16 @@
 //! or date is shown beside the best, the later edition first.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::AnswerMode;
 use super::facts::folded_words;
 use crate::gloss::Fluency;
-use crate::retrieve::asked::Asked;
+use crate::retrieve::asked::{Asked, has_code};
 use crate::retrieve::reading::Sentence;
 use crate::retrieve::spans::Span;
 use crate::retrieve::{Found, Retrieved};
-use crate::store::{StoredChunk, bm25};
+use crate::store::StoredChunk;
 
 mod disputes;
 
@@ -32,6 +33,13 @@ const MAX_PASSAGES: usize = 5;
 const MAX_LIKELY: usize = 14;
 /// Words of the shortest quote.
 const MIN_WORDS: usize = 4;
+/// Words of the item of a list that is quoted whole.
+const ITEM_WORDS: usize = 40;
+/// From this relevance on the passages answer plainly; where they have none, this much certainty is wanted.
+const PLAIN: f32 = 0.7;
+const UNSURE: f32 = 0.98;
+/// Words that a heading may have beside those of the title.
+const LETTERHEAD: usize = 2;
 /// Sentences behind the best one in which what is asked for may follow.
 const REACH: usize = 2;
 /// The least probability of a quote behind the first: what answers less than once in twenty times is padding.
@@ -69,12 +77,15 @@ const RERANKED: f32 = 3.0;
 pub struct Certainty(f32);
 
 impl Certainty {
-    /// Who asks for quotes reads them; who asks for a sentence and gets quotes wants few.
-    pub fn of(asked: AnswerMode) -> Self {
-        match asked {
-            AnswerMode::Extract => Self(0.78),
-            AnswerMode::Generate => Self(0.71),
-        }
+    /// Who asks for quotes reads them; who asks for a sentence and gets quotes wants few. Where the passages seem to answer
+    /// less surely, in the `relevance` that they have, the best sentence is less sure too, and more are shown.
+    pub fn of(asked: AnswerMode, relevance: f32) -> Self {
+        let least = match asked {
+            AnswerMode::Extract => 0.78,
+            AnswerMode::Generate => 0.71,
+        };
+        let doubt = ((PLAIN - relevance) / PLAIN).clamp(0.0, 1.0);
+        Self(least + (UNSURE - least) * doubt)
     }
 }
 
@@ -85,6 +96,8 @@ pub struct Quote<'a> {
     pub chunk: &'a StoredChunk,
     /// Where it stands in its text.
     pub span: Span,
+    /// What stands above the list that it is an item of, and says of what.
+    pub lead: Option<Range<usize>>,
     /// The rank of its passage and its place in that.
     pub at: (usize, usize),
     words: usize,
@@ -114,7 +127,7 @@ impl Quote<'_> {
 impl<'a> Quote<'a> {
     /// A quote of a place, for tests.
     pub fn of(chunk: &'a StoredChunk, span: Span, at: (usize, usize)) -> Self {
-        Self { chunk, span, at, words: 10, fits: true, log_odds: 0.0, is_disputed: false }
+        Self { chunk, span, lead: None, at, words: 10, fits: true, log_odds: 0.0, is_disputed: false }
     }
 }
 
@@ -139,13 +152,15 @@ fn weighed<'a>(retrieved: &'a Retrieved, weights: &Weights) -> Vec<Quote<'a>> {
         let says_something = |sentence: &Sentence| {
             let text = &found.chunk.text[sentence.span.range.clone()];
             // «1. Passwords of people» is a heading.
-            sentence.length >= MIN_WORDS + usize::from(is_item(text)) && !sentence.is_question
+            let is_heading = || is_heading(text, &found.chunk);
+            sentence.length >= MIN_WORDS + usize::from(is_item(text)) && !sentence.is_question && !is_heading()
         };
         for (at, sentence) in sentences.filter(|(_, sentence)| says_something(sentence)) {
-            let (span, words) = with_list(&found.chunk.text, &found.sentences[at..]);
+            let (span, words) = whole(&found.chunk.text, &found.sentences, at);
             quotes.push(Quote {
                 chunk: &found.chunk,
                 span,
+                lead: lead(&found.chunk.text, &found.sentences, at),
                 at: (rank, at),
                 words,
                 fits: sentence.fits,
@@ -154,12 +169,12 @@ fn weighed<'a>(retrieved: &'a Retrieved, weights: &Weights) -> Vec<Quote<'a>> {
             });
         }
     }
-    let has_code = |quote: &Quote<'_>| {
-        let text = bm25::fold(&quote.chunk.text[quote.span.shown()].to_lowercase());
-        asked.codes().iter().any(|code| text.contains(code.as_str()))
+    let is_of_code = |quote: &Quote<'_>| {
+        let text = &quote.chunk.text[quote.span.shown()];
+        asked.codes().iter().any(|code| has_code(text, code))
     };
-    if quotes.iter().any(has_code) {
-        quotes.iter_mut().filter(|quote| !has_code(quote)).for_each(|quote| quote.log_odds -= NO_CODE);
+    if quotes.iter().any(is_of_code) {
+        quotes.iter_mut().filter(|quote| !is_of_code(quote)).for_each(|quote| quote.log_odds -= NO_CODE);
     }
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
     quotes
@@ -224,21 +239,61 @@ fn of_other_names<'a>(chosen: &[Quote<'a>], all: &[Quote<'a>], asked: &Asked) ->
     others
 }
 
-/// A sentence as it is quoted, with its length: one that ends with a colon with the list that it opens.
-fn with_list(text: &str, sentences: &[Sentence]) -> (Span, usize) {
-    let Some((first, rest)) = sentences.split_first() else { return (Span { range: 0..0, row: None }, 0) };
-    let (mut span, mut words) = (first.span.clone(), first.length);
+/// A sentence as it is quoted, with its length: one that ends with a colon with the list that it opens, and one of a short
+/// item of a list with the whole of the item.
+fn whole(text: &str, sentences: &[Sentence], at: usize) -> (Span, usize) {
     let of = |sentence: &Sentence| &text[sentence.span.range.clone()];
-    if of(first).trim_end().ends_with(':') {
-        let items = rest.iter().take_while(|item| item.span.row.is_none() && is_item(of(item)));
+    let (mut span, mut words) = (sentences[at].span.clone(), sentences[at].length);
+    if of(&sentences[at]).trim_end().ends_with(':') {
+        let items = sentences[at + 1..].iter().take_while(|item| item.span.row.is_none() && is_item(of(item)));
         for item in items.take_while(|item| {
             words += item.length;
             words <= MAX_WORDS
         }) {
             span.range.end = item.span.range.end;
         }
+    } else if let Some(item) = item_of(text, sentences, at) {
+        let length = sentences[item.clone()].iter().map(|sentence| sentence.length).sum();
+        if length <= ITEM_WORDS {
+            span.range = sentences[item.start].span.range.start..sentences[item.end - 1].span.range.end;
+            words = length;
+        }
     }
     (span, words.min(MAX_WORDS))
+}
+
+/// The sentences of the item of a list that one of them is in.
+fn item_of(text: &str, sentences: &[Sentence], at: usize) -> Option<Range<usize>> {
+    let begins_line =
+        |at: usize| at == 0 || text[sentences[at - 1].span.range.end..sentences[at].span.range.start].contains('\n');
+    let first = (0..=at).rev().find(|at| begins_line(*at))?;
+    let is_one = sentences[first].span.row.is_none() && is_item(&text[sentences[first].span.range.clone()]);
+    let end = (at + 1..sentences.len()).find(|at| begins_line(*at)).unwrap_or(sentences.len());
+    is_one.then_some(first..end)
+}
+
+/// What stands above the list that a sentence is an item of, and ends with a colon: «What is never restored:».
+fn lead(text: &str, sentences: &[Sentence], at: usize) -> Option<Range<usize>> {
+    let mut item = item_of(text, sentences, at)?;
+    while let Some(before) = item.start.checked_sub(1) {
+        let range = &sentences[before].span.range;
+        if sentences[before].span.row.is_none() && text[range.clone()].ends_with(':') {
+            return Some(range.clone());
+        }
+        item = item_of(text, sentences, before)?;
+    }
+    None
+}
+
+/// Whether a line is a heading above it, with a word or two of a letterhead perhaps: each page of a PDF may begin with its title.
+fn is_heading(line: &str, chunk: &StoredChunk) -> bool {
+    let words: Vec<String> = folded_words(line).collect();
+    let is_of = |heading: &String| {
+        let heading: Vec<String> = folded_words(heading).collect();
+        let holds = !heading.is_empty() && words.windows(heading.len()).any(|window| *window == heading);
+        holds && words.len() <= heading.len() + LETTERHEAD
+    };
+    !line.ends_with(['.', ':', ';', '!', '?']) && chunk.section.iter().chain([&chunk.title]).any(is_of)
 }
 
 fn is_item(line: &str) -> bool {
@@ -302,6 +357,7 @@ mod tests {
         Quote {
             chunk,
             span: Span { range: words..words + 1, row: None },
+            lead: None,
             at: (0, words),
             words,
             fits: false,
@@ -339,14 +395,14 @@ mod tests {
         let text = "Hand in the following:\n\n- the receipt\n- the form\n\nThe desk pays.";
         let reading = Reading::of(&StoredChunk::of_text("Travel", text), &Asked::read("What do I hand in?"));
         let quoted = |at: usize| {
-            let (span, words) = with_list(text, &reading.sentences[at..]);
+            let (span, words) = whole(text, &reading.sentences, at);
             (&text[span.range], words)
         };
         assert_eq!(quoted(0), ("Hand in the following:\n\n- the receipt\n- the form", 8));
         assert_eq!(quoted(3), ("The desk pays.", 3));
         let chunk = StoredChunk::of_text("Travel", text);
         let [list, item, after] = [0, 1, 3].map(|at| {
-            let (span, words) = with_list(text, &reading.sentences[at..]);
+            let (span, words) = whole(text, &reading.sentences, at);
             Quote { span, at: (0, at), ..quote(&chunk, 5.0 - 0.1 * at as f32, words) }
         });
         let shown = chosen(vec![list, item, after], None, Certainty(0.999));

@@ -20,7 +20,7 @@ pub struct Asked {
     in_english: BTreeMap<u32, BTreeSet<u32>>,
     /// All of its words, folded: a name that it gives itself is no answer.
     said: BTreeSet<String>,
-    /// Codes that it names, such as `Q-950`, folded.
+    /// Codes and numbered names, such as `Q-950` or *Heron 200*, folded.
     codes: Vec<String>,
     /// Amounts that it names.
     amounts: Vec<Amount>,
@@ -108,7 +108,10 @@ const NAMES: &[&str] = &[
     "autor",
     "city",
     "ciudad",
+    "company",
+    "compania",
     "country",
+    "empresa",
     "lugar",
     "name",
     "nombre",
@@ -116,9 +119,11 @@ const NAMES: &[&str] = &[
     "person",
     "persona",
     "place",
+    "proveedor",
     "region",
     "rio",
     "river",
+    "supplier",
     "town",
     "university",
 ];
@@ -186,14 +191,14 @@ impl Asked {
             words: bm25::words(question, language),
             in_english: if language == Some(Language::Spanish) { in_english(question) } else { BTreeMap::new() },
             said: words.iter().map(|word| bm25::fold(word)).collect(),
-            codes: lower.split_whitespace().filter_map(code).collect(),
+            codes: lower.split_whitespace().filter_map(code).chain(numbered_names(question)).collect(),
             amounts: ranges::amounts(question, language),
             wanted: wanted(&words),
             joined_names: joined_names(question),
         }
     }
 
-    /// Codes that it names, such as `Q-950`, folded: what holds none of them speaks of something else.
+    /// Codes and numbered names, such as `Q-950` or *Heron 200*, folded: what holds none of them speaks of something else.
     pub fn codes(&self) -> &[String] {
         &self.codes
     }
@@ -332,6 +337,35 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 fn code(word: &str) -> Option<String> {
     let code = word.trim_matches(|c: char| !c.is_alphanumeric());
     (code.starts_with(char::is_alphabetic) && has_digit(code)).then(|| bm25::fold(code))
+}
+
+/// Whether a text has a code, as a word of its own: `G4` does not stand in `G40`.
+pub fn has_code(text: &str, code: &str) -> bool {
+    let text = bm25::fold(&text.to_lowercase());
+    let is_whole = |(at, _): (usize, &str)| {
+        let before = text[..at].chars().next_back();
+        let behind = text[at + code.len()..].chars().next();
+        ![before, behind].into_iter().flatten().any(char::is_alphanumeric)
+    };
+    text.match_indices(code).any(is_whole)
+}
+
+/// Names with the number of a model behind them, in lower case and folded: *Heron 200*, *Heron 200X*. «May 4» and «Madrid
+/// 2024» are dates.
+fn numbered_names(question: &str) -> impl Iterator<Item = String> {
+    let words: Vec<&str> = question.split_whitespace().collect();
+    let name = |at: usize| {
+        let (name, number) = (words[at - 1], words[at].trim_end_matches(|c: char| !c.is_alphanumeric()));
+        let folded = bm25::fold(&name.to_lowercase());
+        let is_model = number.starts_with(|c: char| c.is_ascii_digit()) && number.chars().all(char::is_alphanumeric);
+        let is_year = number.len() == 4 && (number.starts_with("19") || number.starts_with("20"));
+        let is_name = at > 1
+            && name.starts_with(char::is_uppercase)
+            && name.chars().all(char::is_alphabetic)
+            && !TIME_WORDS.contains(&folded.as_str());
+        (is_name && is_model && !is_year).then(|| format!("{folded} {}", bm25::fold(&number.to_lowercase())))
+    };
+    (1..words.len()).filter_map(name).collect::<Vec<_>>().into_iter()
 }
 
 fn has_digit(word: &str) -> bool {
