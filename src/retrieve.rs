@@ -39,7 +39,7 @@ use asked::{Asked, has_code};
 use duplicates::without_duplicates;
 use fusion::{fuse, related};
 use reading::{Closeness, Reading, Sentence};
-use vectors::SentenceVectors;
+use vectors::{QuestionVector, SentenceVectors};
 
 /// What the dense branch counts in a language that the embedder does not know, as a share of its weight elsewhere.
 const UNFAMILIAR: f32 = 0.5;
@@ -62,6 +62,8 @@ const OTHER_LANGUAGE: f32 = 0.05;
 const MEANING: f32 = 0.3;
 /// The same where question and sentence are glosses. It is more, since words and vectors say less alike.
 const MEANING_OF_GLOSS: f32 = 0.45;
+/// What a sentence adds whose tokens all have one like those of the question.
+const MATCHING: f32 = 0.4;
 /// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
 const EMBEDDED: usize = 8;
 const EMBEDDED_SENTENCES: usize = 80;
@@ -173,12 +175,12 @@ impl Retriever<'_> {
     pub fn search(&self, caller: &Caller, question: &str, limit: usize) -> Result<Retrieved, RetrieveError> {
         let started = Instant::now();
         let asked = Asked::read(question);
-        let dense = self.embedder.embed_query(&gloss::readable(question, asked.language, self.languages))?;
+        let vector = self.question(question, asked.language)?;
         let mut embed_ms = milliseconds(started);
         let sparse = bm25::query(question, asked.language);
         let weight: f32 = sparse.values.iter().sum();
         let candidates = self.settings.candidates.max(limit);
-        let query = Query { dense: dense.clone(), sparse, documents: Vec::new(), limit: candidates };
+        let query = Query { dense: vector.whole.clone(), sparse, documents: Vec::new(), limit: candidates };
         let branches = self.store.search(caller, &query)?;
         let chunks = self.store.size()?;
         let best = branches.sparse.first().map_or(0.0, |best| best.score);
@@ -203,7 +205,7 @@ impl Retriever<'_> {
         };
         if fluency != Fluency::None {
             let started = Instant::now();
-            self.embed_sentences(&dense, &mut found)?;
+            self.embed_sentences(&vector, &mut found)?;
             embed_ms += milliseconds(started);
             if self.reranker.is_none() {
                 weigh_meaning(&mut found, if fluency == Fluency::Native { MEANING } else { MEANING_OF_GLOSS });
@@ -232,8 +234,18 @@ impl Retriever<'_> {
         })
     }
 
-    /// Gives the sentences of the best passages their cosine with the question.
-    fn embed_sentences(&self, question: &[f32], found: &mut [Found]) -> Result<(), ModelError> {
+    /// A question as the embedder reads it.
+    fn question(&self, question: &str, language: Option<Language>) -> Result<QuestionVector, ModelError> {
+        let readable = gloss::readable(question, language, self.languages);
+        let language = match Fluency::of(self.languages, language) {
+            Fluency::Gloss => Some(Language::English),
+            Fluency::Native | Fluency::None => language,
+        };
+        QuestionVector::of(self.embedder, &readable, language)
+    }
+
+    /// Gives the sentences of the best passages their cosines with the question.
+    fn embed_sentences(&self, question: &QuestionVector, found: &mut [Found]) -> Result<(), ModelError> {
         let best = found.len().min(EMBEDDED);
         let mut sentences: Vec<(Option<Language>, &mut Sentence)> = found[..best]
             .iter_mut()
@@ -248,11 +260,12 @@ impl Retriever<'_> {
         let texts: Vec<String> = sentences.iter().map(readable).collect();
         let vectors = self.sentences.of(self.embedder, &texts)?;
         for ((_, sentence), vector) in sentences.iter_mut().zip(vectors) {
-            let cosine = question.iter().zip(&*vector).map(|(a, b)| a * b).sum();
-            sentence.meaning = Some(related(cosine, self.unrelated_cosine));
+            sentence.meaning = Some(related(question.cosine(&vector), self.unrelated_cosine));
+            sentence.matching = question.matching(&vector).map(|cosine| related(cosine, self.unrelated_cosine));
         }
         for Found { sentences, closeness, .. } in &mut found[..best] {
             closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
+            closeness.matching = sentences.iter().filter_map(|sentence| sentence.matching).fold(0.0, f32::max);
         }
         Ok(())
     }
@@ -323,8 +336,11 @@ fn siblings(fused: &[Found]) -> Vec<f32> {
 
 /// Lets passages gain by the meaning of their closest sentence.
 fn weigh_meaning(found: &mut [Found], weight: f32) {
+    let knows_tokens = found.iter().any(|found| found.closeness.matching > 0.0);
+    let matching_weight = if knows_tokens { MATCHING } else { 0.0 };
     for found in found.iter_mut() {
-        found.score = (found.score + weight * found.closeness.meaning) / (1.0 + weight);
+        let Closeness { meaning, matching, .. } = found.closeness;
+        found.score = (found.score + weight * meaning + matching_weight * matching) / (1.0 + weight + matching_weight);
     }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
 }

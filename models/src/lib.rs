@@ -4,6 +4,8 @@
 //! [`weights`] finds and verifies their files, [`open_embedder`], [`open_reranker`] and [`open_generator`] bring them to
 //! life.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 pub mod arch;
@@ -98,6 +100,33 @@ pub trait Embedder: Send + Sync {
     fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError>;
     /// The unit vector of a question.
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError>;
+    /// As [`Embedder::embed_passages`], with the vectors of their tokens.
+    fn read_passages(&self, texts: &[&str]) -> Result<Vec<ReadText>, ModelError> {
+        Ok(self.embed_passages(texts)?.into_iter().map(ReadText::whole).collect())
+    }
+    /// As [`Embedder::embed_query`], with the vectors of its tokens.
+    fn read_query(&self, text: &str) -> Result<ReadText, ModelError> {
+        Ok(ReadText::whole(self.embed_query(text)?))
+    }
+}
+
+/// A text as an embedder reads it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadText {
+    /// The unit vector of the whole.
+    pub vector: Vec<f32>,
+    /// The unit vectors of its tokens one after another, those of special tokens and of prefixes left out. None from a model
+    /// whose vectors are no means of their tokens', since nothing has taught those to be near to each other.
+    pub tokens: Vec<f32>,
+    /// Where each token stands in the text, in bytes.
+    pub places: Vec<Range<usize>>,
+}
+
+impl ReadText {
+    /// One whose tokens are not known.
+    pub fn whole(vector: Vec<f32>) -> Self {
+        Self { vector, ..Self::default() }
+    }
 }
 
 /// Says how well passages answer a question, reading both together.

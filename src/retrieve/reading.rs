@@ -25,6 +25,8 @@ pub struct Sentence {
     pub fits: bool,
     /// Its cosine with the question above that of unrelated texts, in 0..1, where it was embedded.
     pub meaning: Option<f32>,
+    /// The mean cosine of the question's tokens with the nearest of its own, where those are known.
+    pub matching: Option<f32>,
 }
 
 /// What a passage has of a question.
@@ -45,6 +47,8 @@ pub struct Closeness {
     pub fitting: f32,
     /// Greatest cosine with the question; 0 until its sentences are embedded.
     pub meaning: f32,
+    /// The greatest of [`Sentence::matching`], likewise.
+    pub matching: f32,
 }
 
 impl Reading {
@@ -81,6 +85,7 @@ impl Reading {
                     around: asked.share_of(&around),
                     fits: asked.fits(own_text),
                     meaning: None,
+                    matching: None,
                     weighed,
                     span,
                 });

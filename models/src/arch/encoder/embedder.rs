@@ -1,6 +1,8 @@
 //! An embedder: the states of a text's tokens, pooled and normalised as sentence-transformers does (Reimers and Gurevych,
 //! arXiv:1908.10084).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::tokens::Tokens;
@@ -8,7 +10,7 @@ use super::{Input, Network, identity, in_batches, pool};
 use crate::catalog::Pooling;
 use crate::turns::{Turns, Work};
 use crate::weights::ModelFiles;
-use crate::{Embedder, ModelError, Precision};
+use crate::{Embedder, ModelError, Precision, ReadText};
 
 /// Puts an embedder together.
 ///
@@ -82,24 +84,62 @@ impl Embedder for TextEmbedder {
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError> {
         let mut vectors = self.embed(Work::Question, &self.query_prefix, &[text])?;
-        vectors.pop().ok_or_else(|| ModelError::Compute("no vector came back".to_owned()))
+        vectors.pop().ok_or_else(no_vector)
     }
+
+    fn read_passages(&self, texts: &[&str]) -> Result<Vec<ReadText>, ModelError> {
+        self.read(Work::Passages, &self.passage_prefix, texts)
+    }
+
+    fn read_query(&self, text: &str) -> Result<ReadText, ModelError> {
+        let mut read = self.read(Work::Question, &self.query_prefix, &[text])?;
+        read.pop().ok_or_else(no_vector)
+    }
+}
+
+fn no_vector() -> ModelError {
+    ModelError::Compute("no vector came back".to_owned())
 }
 
 impl TextEmbedder {
     fn embed(&self, work: Work, prefix: &str, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let input = |text: &&str| self.tokens.input(prefix, text);
-        let inputs: Result<Vec<Input>, ModelError> = match work {
-            // A question would wait for the documents whose texts keep all of rayon's threads busy.
-            Work::Question => texts.iter().map(input).collect(),
-            Work::Passages => texts.par_iter().map(input).collect(),
-        };
-        let inputs = inputs?;
+        let inputs = self.inputs(work, prefix, texts)?;
         let mut vectors = vec![Vec::new(); inputs.len()];
         in_batches(self.network.as_ref(), (&self.turns, work), &inputs, |index, states| {
             vectors[index] = self.vector(states);
         })?;
         Ok(vectors)
+    }
+
+    fn read(&self, work: Work, prefix: &str, texts: &[&str]) -> Result<Vec<ReadText>, ModelError> {
+        let inputs = self.inputs(work, prefix, texts)?;
+        let places: Option<Vec<Vec<Range<usize>>>> = match self.pooling {
+            Pooling::Mean => texts.iter().map(|text| self.tokens.places(prefix, text)).collect(),
+            Pooling::Cls | Pooling::Last => None,
+        };
+        let mut read = vec![ReadText::default(); inputs.len()];
+        in_batches(self.network.as_ref(), (&self.turns, work), &inputs, |index, states| {
+            read[index] = ReadText::whole(self.vector(states));
+            let Some(places) = places.as_ref().map(|places| &places[index]) else { return };
+            let width = self.network.hidden();
+            // Before those of the text stand special tokens and the prefix.
+            for (state, place) in states[self.tokens.before() * width..].chunks_exact(width).zip(places) {
+                if !place.is_empty() {
+                    read[index].places.push(place.clone());
+                    read[index].tokens.extend(self.vector(state));
+                }
+            }
+        })?;
+        Ok(read)
+    }
+
+    fn inputs(&self, work: Work, prefix: &str, texts: &[&str]) -> Result<Vec<Input>, ModelError> {
+        let input = |text: &&str| self.tokens.input(prefix, text);
+        match work {
+            // A question would wait for the documents whose texts keep all of rayon's threads busy.
+            Work::Question => texts.iter().map(input).collect(),
+            Work::Passages => texts.par_iter().map(input).collect(),
+        }
     }
 
     /// One unit vector from the last states of a text's tokens.

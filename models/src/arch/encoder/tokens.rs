@@ -1,5 +1,7 @@
 //! From texts to the token ids that the network reads.
 
+use std::ops::Range;
+
 use tokenizers::{EncodeInput, Tokenizer};
 
 use super::{Input, invalid};
@@ -125,6 +127,21 @@ impl Tokens {
             Source::Gguf(tokenizer) => tokenizer.encode(&joined).ok(),
         };
         ids.ok_or_else(|| ModelError::Compute("the tokenizer failed on a text".to_owned()))
+    }
+
+    /// Where the tokens of a text behind a prefix stand in it, in bytes, empty for those of the prefix; nothing from
+    /// tokenizers that do not tell.
+    pub fn places(&self, prefix: &str, text: &str) -> Option<Vec<Range<usize>>> {
+        let Source::Hub(tokenizer) = &self.source else { return None };
+        let encoding = tokenizer.encode(format!("{prefix}{text}"), false).ok()?;
+        let place =
+            |&(start, end): &(usize, usize)| start.saturating_sub(prefix.len())..end.saturating_sub(prefix.len());
+        Some(encoding.get_offsets().iter().map(place).take(self.window()).collect())
+    }
+
+    /// Special tokens before a single text.
+    pub fn before(&self) -> usize {
+        self.single.before.len()
     }
 
     /// What the network reads of one text: special tokens around as much of it as fits.
