@@ -12,7 +12,7 @@ use std::{env, fs, thread};
 
 use intramuros::config::Config;
 use intramuros::retrieve::Retriever;
-use intramuros::retrieve::vectors::SentenceVectors;
+use intramuros::retrieve::vectors::TextVectors;
 use intramuros::store::edge::EdgeStore;
 use intramuros::store::{EmbedderIdentity, Query, Scored, SparseVector, VectorStore, bm25};
 use intramuros_ingest::access::{Acl, Caller, Principal};
@@ -122,11 +122,11 @@ fn measure_whole(store: &EdgeStore, queries: &[(Caller, Query)], words: &[String
     let vectors = queries.iter().map(|(_, query)| query.dense.clone()).collect();
     let embedder = RealTimeMadeUpVector::open(vectors);
     let tokens: usize = embedder.questions.iter().map(|question| embedder.count_tokens(question)).sum();
-    let sentences = SentenceVectors::default();
+    let vectors = TextVectors::default();
     let retriever = Retriever {
         store,
         embedder: &embedder,
-        sentences: &sentences,
+        vectors: &vectors,
         unrelated_cosine: 0.0,
         languages: &[],
         reranker: None,

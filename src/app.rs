@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError, StoreKind};
 use crate::lock::{DataLock, LockError};
 use crate::reserve::Reserve;
 use crate::retrieve::Retriever;
-use crate::retrieve::vectors::SentenceVectors;
+use crate::retrieve::vectors::TextVectors;
 use crate::state::{State, StateError};
 use crate::store::edge::EdgeStore;
 use crate::store::server::{ServerOptions, ServerStore};
@@ -30,7 +30,7 @@ pub struct App {
     uploads: Uploads,
     runtime: Handle,
     embedder: OnceLock<Box<dyn Embedder>>,
-    sentences: SentenceVectors,
+    vectors: TextVectors,
     generator: OnceLock<Box<dyn Generator>>,
     reranker: OnceLock<Box<dyn Reranker>>,
     /// Held while a model is opened.
@@ -108,7 +108,7 @@ impl App {
             uploads,
             runtime,
             embedder: OnceLock::new(),
-            sentences: SentenceVectors::default(),
+            vectors: TextVectors::default(),
             generator: OnceLock::new(),
             reranker: OnceLock::new(),
             loading: Mutex::new(()),
@@ -257,7 +257,7 @@ impl App {
         Ok(Retriever {
             store: self.store()?.as_ref(),
             embedder: self.embedder()?,
-            sentences: &self.sentences,
+            vectors: &self.vectors,
             unrelated_cosine: entry.unrelated_cosine,
             languages: &entry.languages,
             reranker: self.reranker()?,

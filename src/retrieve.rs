@@ -13,6 +13,7 @@
 //! What the question puts in quotation marks goes before all else.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::time::Instant;
 
 use intramuros_ingest::access::Caller;
@@ -39,7 +40,7 @@ use asked::{Asked, has_code};
 use duplicates::without_duplicates;
 use fusion::{fuse, related};
 use reading::{Closeness, Reading, Sentence};
-use vectors::{QuestionVector, SentenceVectors};
+use vectors::{QuestionVector, TextVectors};
 
 /// What the dense branch counts in a language that the embedder does not know, as a share of its weight elsewhere.
 const UNFAMILIAR: f32 = 0.5;
@@ -63,7 +64,7 @@ const MEANING: f32 = 0.3;
 /// The same where question and sentence are glosses. It is more, since words and vectors say less alike.
 const MEANING_OF_GLOSS: f32 = 0.45;
 /// What a sentence adds whose tokens all have one like those of the question.
-const MATCHING: f32 = 0.4;
+const MATCHING: f32 = 0.2;
 /// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
 const EMBEDDED: usize = 8;
 const EMBEDDED_SENTENCES: usize = 80;
@@ -76,8 +77,8 @@ pub struct Retriever<'a> {
     pub embedder: &'a dyn Embedder,
     /// Its cosine of texts that have nothing to do with each other.
     pub unrelated_cosine: f32,
-    /// What it made of sentences lately.
-    pub sentences: &'a SentenceVectors,
+    /// What it made of texts lately.
+    pub vectors: &'a TextVectors,
     /// The languages it covers, as ISO 639-1 codes; empty where that is not known.
     pub languages: &'a [String],
     /// Puts the best passages in order, where there is one.
@@ -234,6 +235,59 @@ impl Retriever<'_> {
         })
     }
 
+    /// Lets the embedder read passages as a whole, and gives their sentences what that says of each.
+    fn read_whole(&self, question: &QuestionVector, found: &mut [Found]) -> Result<(), ModelError> {
+        let stretches: Vec<(usize, Stretch)> = found
+            .iter()
+            .enumerate()
+            .flat_map(|(at, found)| self.stretches(found).into_iter().map(move |stretch| (at, stretch)))
+            .collect();
+        let texts: Vec<&str> = stretches.iter().map(|(_, stretch)| stretch.text.as_str()).collect();
+        let vectors = self.vectors.read(self.embedder, &texts)?;
+        for ((at, stretch), vector) in stretches.iter().zip(vectors) {
+            for (sentence, place) in &stretch.sentences {
+                let sentence = &mut found[*at].sentences[*sentence];
+                let related = |cosine| related(cosine, self.unrelated_cosine);
+                sentence.context = question.cosine_within(&vector, place).map(related);
+                sentence.matching = question.matching(&vector, place).map(related);
+            }
+        }
+        Ok(())
+    }
+
+    /// A passage below its headings, in as many stretches as the embedder needs to see all of it.
+    fn stretches(&self, found: &Found) -> Vec<Stretch> {
+        let chunk = &found.chunk;
+        let readable = |text: &str| gloss::readable(text, chunk.language, self.languages).into_owned();
+        let mut headings = readable(&[std::slice::from_ref(&chunk.title), &chunk.section].concat().join("\n"));
+        headings.push('\n');
+        let room = self.embedder.max_tokens().saturating_sub(self.embedder.count_tokens(&headings));
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let (mut left, mut header) = (0, None);
+        for (at, sentence) in found.sentences.iter().enumerate() {
+            let mut text = readable(&chunk.text[sentence.span.range.clone()]);
+            let own_header = sentence.span.row.as_ref().and_then(|row| row.header.clone());
+            if own_header != header {
+                if let Some(header) = &own_header {
+                    text = format!("{}\n{text}", readable(&chunk.text[header.clone()]));
+                }
+                header = own_header;
+            }
+            let tokens = self.embedder.count_tokens(&text);
+            if tokens > left {
+                stretches.push(Stretch { text: headings.clone(), sentences: Vec::new() });
+                left = room;
+            }
+            left = left.saturating_sub(tokens);
+            if let Some(Stretch { text: stretch, sentences }) = stretches.last_mut() {
+                sentences.push((at, stretch.len()..stretch.len() + text.len()));
+                stretch.push_str(&text);
+                stretch.push('\n');
+            }
+        }
+        stretches
+    }
+
     /// A question as the embedder reads it.
     fn question(&self, question: &str, language: Option<Language>) -> Result<QuestionVector, ModelError> {
         let readable = gloss::readable(question, language, self.languages);
@@ -258,17 +312,23 @@ impl Retriever<'_> {
             gloss::readable(&sentence.weighed, *language, self.languages).into_owned()
         };
         let texts: Vec<String> = sentences.iter().map(readable).collect();
-        let vectors = self.sentences.of(self.embedder, &texts)?;
+        let vectors = self.vectors.embedded(self.embedder, &texts)?;
         for ((_, sentence), vector) in sentences.iter_mut().zip(vectors) {
             sentence.meaning = Some(related(question.cosine(&vector), self.unrelated_cosine));
-            sentence.matching = question.matching(&vector).map(|cosine| related(cosine, self.unrelated_cosine));
         }
+        self.read_whole(question, &mut found[..best])?;
         for Found { sentences, closeness, .. } in &mut found[..best] {
             closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
             closeness.matching = sentences.iter().filter_map(|sentence| sentence.matching).fold(0.0, f32::max);
         }
         Ok(())
     }
+}
+
+/// Stretches of a passage that the embedder reads at once, each with the sentences in it by their places.
+struct Stretch {
+    text: String,
+    sentences: Vec<(usize, Range<usize>)>,
 }
 
 /// Milliseconds since an instant.

@@ -1,9 +1,11 @@
-//! Vectors of the sentences that were read lately: what people ask comes back to the same documents, and embedding their
-//! sentences is most of the time that a search takes.
+//! Vectors of what was read lately: people's questions come back to the same documents, and embedding their sentences is most
+//! of the time that a search takes.
 //!
-//! A sentence is compared with a question as a whole, by the cosine of their vectors, and word by word: for each token of
-//! the question the nearest of the sentence (late interaction: Khattab and Zaharia, "ColBERT", arXiv:2004.12832). Embedders
-//! that pool by the mean do it well enough without having been trained for it.
+//! A sentence is compared with a question in three ways: as it stands alone, by the cosine of both; as its passage makes it
+//! understood, by the mean of its tokens where the whole passage was read ("late chunking": Günther et al.,
+//! arXiv:2409.04701), since «the cause was a full disk» says of what only there; and word by word, each token of the question
+//! with the nearest of the sentence (late interaction: Khattab and Zaharia, "ColBERT", arXiv:2004.12832). The last two need an
+//! embedder that pools by the mean, and then need no training.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,19 +16,22 @@ use intramuros_models::{Embedder, ModelError, ReadText};
 
 use crate::store::bm25;
 
-/// Numbers kept in each of two generations, a byte each for tokens: with 384 dimensions, 2,500 sentences.
-const GENERATION: usize = 1 << 25;
+/// Bytes kept in each of two generations: with 384 dimensions, about 350 passages and their sentences.
+const GENERATION: usize = 40 << 20;
 
-/// A sentence as it is kept.
-pub struct SentenceVector {
+/// A text as it is kept.
+#[derive(Default)]
+pub struct TextVector {
     whole: Vec<f32>,
-    /// Unit vectors of its tokens in steps of 1/127th of the greatest number of each: the cosines are off by less than a
+    /// Unit vectors of its tokens, in steps of 1/127th of the greatest number of each: cosines are off by less than a
     /// hundredth, and they take a quarter of the room.
     tokens: Vec<i8>,
     steps: Vec<f32>,
+    /// Where each stands in the text, in bytes.
+    places: Vec<Range<usize>>,
 }
 
-/// A question as sentences are compared with it.
+/// A question as texts are compared with it.
 pub struct QuestionVector {
     /// Of the whole.
     pub whole: Vec<f32>,
@@ -37,20 +42,20 @@ pub struct QuestionVector {
 /// Vectors by the text that they were made of, of one embedder. A text that is not asked for while as many others are is
 /// forgotten.
 #[derive(Default)]
-pub struct SentenceVectors {
+pub struct TextVectors {
     generations: Mutex<Generations>,
 }
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<ContentHash, Arc<SentenceVector>>,
-    /// Numbers in the young one.
+    young: HashMap<ContentHash, Arc<TextVector>>,
+    /// Bytes in the young one.
     held: usize,
-    old: HashMap<ContentHash, Arc<SentenceVector>>,
+    old: HashMap<ContentHash, Arc<TextVector>>,
 }
 
 impl Generations {
-    fn get(&mut self, key: &ContentHash) -> Option<Arc<SentenceVector>> {
+    fn get(&mut self, key: &ContentHash) -> Option<Arc<TextVector>> {
         if let Some(vector) = self.young.get(key) {
             return Some(vector.clone());
         }
@@ -59,17 +64,17 @@ impl Generations {
         Some(vector)
     }
 
-    fn put(&mut self, key: ContentHash, vector: Arc<SentenceVector>) {
+    fn put(&mut self, key: ContentHash, vector: Arc<TextVector>) {
         if self.held >= GENERATION {
             self.old = std::mem::take(&mut self.young);
             self.held = 0;
         }
-        self.held += vector.size();
+        self.held += vector.bytes();
         self.young.insert(key, vector);
     }
 }
 
-impl SentenceVector {
+impl TextVector {
     fn of(read: ReadText) -> Self {
         let width = read.vector.len();
         let (mut tokens, mut steps) = (Vec::with_capacity(read.tokens.len()), Vec::new());
@@ -78,11 +83,19 @@ impl SentenceVector {
             tokens.extend(token.iter().map(|x| (x / step).round() as i8));
             steps.push(step);
         }
-        Self { whole: read.vector, tokens, steps }
+        Self { whole: read.vector, tokens, steps, places: read.places }
     }
 
-    fn size(&self) -> usize {
-        self.tokens.len() + (self.whole.len() + self.steps.len()) * size_of::<f32>()
+    fn bytes(&self) -> usize {
+        let places = self.places.len() * size_of::<Range<usize>>();
+        size_of::<Self>() + self.tokens.len() + (self.whole.len() + self.steps.len()) * size_of::<f32>() + places
+    }
+
+    /// The tokens of a stretch of the text, each with its step.
+    fn within(&self, stretch: &Range<usize>) -> impl Iterator<Item = (&[i8], f32)> {
+        let tokens = self.tokens.chunks_exact(self.whole.len().max(1)).zip(&self.steps).zip(&self.places);
+        let is_within = |place: &Range<usize>| stretch.start <= place.start && place.end <= stretch.end;
+        tokens.filter(move |(_, place)| is_within(place)).map(|((token, step), _)| (token, *step))
     }
 }
 
@@ -90,7 +103,7 @@ impl QuestionVector {
     /// Embeds a question. Its stop words matter only where it has nothing else.
     pub fn of(embedder: &dyn Embedder, text: &str, language: Option<Language>) -> Result<Self, ModelError> {
         let read = embedder.read_query(text)?;
-        let width = read.vector.len();
+        let width = read.vector.len().max(1);
         let matters = |place: &Range<usize>| !bm25::words(word_at(text, place.start), language).is_empty();
         let of = |which: &dyn Fn(&Range<usize>) -> bool| -> Vec<f32> {
             let tokens = read.tokens.chunks_exact(width).zip(&read.places);
@@ -103,56 +116,82 @@ impl QuestionVector {
         Ok(Self { whole: read.vector, tokens })
     }
 
-    /// The cosine with a sentence.
-    pub fn cosine(&self, sentence: &SentenceVector) -> f32 {
-        self.whole.iter().zip(&sentence.whole).map(|(a, b)| a * b).sum()
+    /// The cosine with a whole text.
+    pub fn cosine(&self, text: &TextVector) -> f32 {
+        self.whole.iter().zip(&text.whole).map(|(a, b)| a * b).sum()
     }
 
-    /// The cosine of each token with the nearest of a sentence, in the mean; nothing where no tokens are known.
-    pub fn matching(&self, sentence: &SentenceVector) -> Option<f32> {
-        let width = self.whole.len();
-        let count = self.tokens.len() / width;
-        let nearest = |token: &[f32]| {
-            let cosines = sentence
-                .tokens
-                .chunks_exact(width)
-                .zip(&sentence.steps)
-                .map(|(other, step)| step * token.iter().zip(other).map(|(a, b)| a * f32::from(*b)).sum::<f32>());
-            cosines.fold(0.0, f32::max)
-        };
-        (count > 0 && !sentence.steps.is_empty())
-            .then(|| self.tokens.chunks_exact(width).map(nearest).sum::<f32>() / count as f32)
+    /// The cosine with the mean of the tokens of a stretch of a text; nothing where none are known.
+    pub fn cosine_within(&self, text: &TextVector, stretch: &Range<usize>) -> Option<f32> {
+        let mut sum = vec![0.0; self.whole.len()];
+        for (token, step) in text.within(stretch) {
+            sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += step * f32::from(*x));
+        }
+        let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let product: f32 = self.whole.iter().zip(&sum).map(|(a, b)| a * b).sum();
+        (length > 0.0).then(|| product / length)
+    }
+
+    /// The cosine of each token with the nearest in a stretch of a text, in the mean; nothing where none are known.
+    pub fn matching(&self, text: &TextVector, stretch: &Range<usize>) -> Option<f32> {
+        let own = self.tokens.chunks_exact(self.whole.len().max(1));
+        let mut nearest = vec![0.0f32; own.len()];
+        let mut any = false;
+        for (token, step) in text.within(stretch) {
+            any = true;
+            for (nearest, own) in nearest.iter_mut().zip(own.clone()) {
+                *nearest = nearest.max(step * own.iter().zip(token).map(|(a, b)| a * f32::from(*b)).sum::<f32>());
+            }
+        }
+        (any && !nearest.is_empty()).then(|| nearest.iter().sum::<f32>() / nearest.len() as f32)
     }
 }
 
 /// The word that a byte of a text is in; nothing where it is in none.
 fn word_at(text: &str, at: usize) -> &str {
-    let start = text[..at]
-        .rfind(|c: char| !c.is_alphanumeric())
-        .map_or(0, |before| before + text[before..].chars().next().map_or(0, char::len_utf8));
-    let end = text[at..].find(|c: char| !c.is_alphanumeric()).map_or(text.len(), |end| at + end);
-    &text[start..end.max(start)]
+    let is_between = |c: char| !c.is_alphanumeric();
+    let (before, behind) = text.split_at(at);
+    let start =
+        before.rfind(is_between).map_or(0, |last| last + before[last..].chars().next().map_or(0, char::len_utf8));
+    let end = behind.find(is_between).unwrap_or(behind.len());
+    &text[start..at + end]
 }
 
-impl SentenceVectors {
-    /// One for each text, in their order.
-    pub fn of(
+impl TextVectors {
+    /// One for each text, in their order, without tokens.
+    pub fn embedded(
         &self,
         embedder: &dyn Embedder,
         texts: &[impl AsRef<str>],
-    ) -> Result<Vec<Arc<SentenceVector>>, ModelError> {
-        let keys: Vec<ContentHash> = texts.iter().map(|text| ContentHash::of(text.as_ref().as_bytes())).collect();
-        let mut vectors: Vec<Option<Arc<SentenceVector>>> = {
+    ) -> Result<Vec<Arc<TextVector>>, ModelError> {
+        let embed = |texts: &[&str]| Ok(embedder.embed_passages(texts)?.into_iter().map(ReadText::whole).collect());
+        self.of("", texts, &embed)
+    }
+
+    /// One for each text, in their order, with tokens where the embedder tells them.
+    pub fn read(&self, embedder: &dyn Embedder, texts: &[impl AsRef<str>]) -> Result<Vec<Arc<TextVector>>, ModelError> {
+        self.of("read\n", texts, &|texts| embedder.read_passages(texts))
+    }
+
+    fn of(
+        &self,
+        kind: &str,
+        texts: &[impl AsRef<str>],
+        embed: &dyn Fn(&[&str]) -> Result<Vec<ReadText>, ModelError>,
+    ) -> Result<Vec<Arc<TextVector>>, ModelError> {
+        let key = |text: &str| ContentHash::of(format!("{kind}{text}").as_bytes());
+        let keys: Vec<ContentHash> = texts.iter().map(|text| key(text.as_ref())).collect();
+        let mut vectors: Vec<Option<Arc<TextVector>>> = {
             let mut known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
             keys.iter().map(|key| known.get(key)).collect()
         };
         let missing: Vec<usize> = (0..texts.len()).filter(|&at| vectors[at].is_none()).collect();
         if !missing.is_empty() {
             // Others may search meanwhile.
-            let read = embedder.read_passages(&missing.iter().map(|&at| texts[at].as_ref()).collect::<Vec<_>>())?;
+            let read = embed(&missing.iter().map(|&at| texts[at].as_ref()).collect::<Vec<_>>())?;
             let mut known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
             for (at, read) in missing.into_iter().zip(read) {
-                let vector = Arc::new(SentenceVector::of(read));
+                let vector = Arc::new(TextVector::of(read));
                 known.put(keys[at].clone(), vector.clone());
                 vectors[at] = Some(vector);
             }
@@ -200,15 +239,18 @@ mod tests {
 
     #[test]
     fn a_text_is_embedded_once_while_it_is_asked_for() {
-        let (known, embedder) = (SentenceVectors::default(), Counting::default());
-        let of = |texts: &[&str]| -> Vec<f32> { known.of(&embedder, texts).unwrap().iter().map(|v| v[0]).collect() };
+        let (known, embedder) = (TextVectors::default(), Counting::default());
+        let of = |texts: &[&str]| -> Vec<f32> {
+            known.embedded(&embedder, texts).unwrap().iter().map(|vector| vector.whole[0]).collect()
+        };
         assert_eq!(of(&["one", "three", "one"]), [3.0, 5.0, 3.0]);
         let before = embedder.0.load(Ordering::Relaxed);
         assert_eq!(of(&["three", "seven", "one"]), [5.0, 5.0, 3.0]);
         assert_eq!(embedder.0.load(Ordering::Relaxed), before + 1, "only what is new");
         assert!(of(&[]).is_empty());
-        let others: Vec<String> = (0..3 * GENERATION).map(|at| format!("other {at}")).collect();
-        for half in others.chunks(GENERATION / 2) {
+        let most = GENERATION / TextVector::of(ReadText::whole(vec![0.0])).bytes();
+        let others: Vec<String> = (0..3 * most).map(|at| format!("other {at}")).collect();
+        for half in others.chunks(most / 2) {
             of(&half.iter().map(String::as_str).collect::<Vec<_>>());
             of(&["one"]);
         }
@@ -218,6 +260,6 @@ mod tests {
         of(&["three"]);
         assert_eq!(embedder.0.load(Ordering::Relaxed), before + 1, "forgotten");
         let kept = known.generations.lock().unwrap();
-        assert!(kept.young.len() + kept.old.len() <= 2 * GENERATION);
+        assert!(kept.young.len() + kept.old.len() <= 2 * most + 2);
     }
 }
