@@ -63,8 +63,9 @@ const OTHER_LANGUAGE: f32 = 0.05;
 const MEANING: f32 = 0.3;
 /// The same where question and sentence are glosses. It is more, since words and vectors say less alike.
 const MEANING_OF_GLOSS: f32 = 0.45;
-/// What a sentence adds whose tokens all have one like those of the question.
-const MATCHING: f32 = 0.2;
+/// What a sentence adds that has a token like each of the question's, and of a gloss.
+const MATCHING: f32 = 0.3;
+const MATCHING_OF_GLOSS: f32 = 0.2;
 /// Passages whose sentences are embedded, and how many of them at most: each takes about as long as a question.
 const EMBEDDED: usize = 8;
 const EMBEDDED_SENTENCES: usize = 80;
@@ -162,6 +163,11 @@ impl Found {
 }
 
 impl Retrieved {
+    /// Whether sentences were compared with the question token by token.
+    pub fn knows_tokens(&self) -> bool {
+        knows_tokens(&self.found)
+    }
+
     /// What was found for the parts of one question, taken in turn, each passage once.
     pub fn in_turn(parts: &[&Self]) -> Vec<Found> {
         let longest = parts.iter().map(|part| part.found.len()).max().unwrap_or(0);
@@ -209,7 +215,9 @@ impl Retriever<'_> {
             self.embed_sentences(&vector, &mut found)?;
             embed_ms += milliseconds(started);
             if self.reranker.is_none() {
-                weigh_meaning(&mut found, if fluency == Fluency::Native { MEANING } else { MEANING_OF_GLOSS });
+                let is_gloss = fluency == Fluency::Gloss;
+                let weights = if is_gloss { (MEANING_OF_GLOSS, MATCHING_OF_GLOSS) } else { (MEANING, MATCHING) };
+                weigh_meaning(&mut found, weights);
             }
         }
         // «otros» in quotation marks stands everywhere.
@@ -247,9 +255,8 @@ impl Retriever<'_> {
         for ((at, stretch), vector) in stretches.iter().zip(vectors) {
             for (sentence, place) in &stretch.sentences {
                 let sentence = &mut found[*at].sentences[*sentence];
-                let related = |cosine| related(cosine, self.unrelated_cosine);
-                sentence.context = question.cosine_within(&vector, place).map(related);
-                sentence.matching = question.matching(&vector, place).map(related);
+                let matching = question.matching(&vector, place);
+                sentence.matching = matching.map(|cosine| related(cosine, self.unrelated_cosine));
             }
         }
         Ok(())
@@ -394,15 +401,20 @@ fn siblings(fused: &[Found]) -> Vec<f32> {
     fused.iter().zip(own_places).map(mean).collect()
 }
 
-/// Lets passages gain by the meaning of their closest sentence.
-fn weigh_meaning(found: &mut [Found], weight: f32) {
-    let knows_tokens = found.iter().any(|found| found.closeness.matching > 0.0);
-    let matching_weight = if knows_tokens { MATCHING } else { 0.0 };
+/// Lets passages gain by their closest sentence in meaning, and by the one whose tokens match best.
+fn weigh_meaning(found: &mut [Found], (weight, matching_weight): (f32, f32)) {
+    let knows_tokens = knows_tokens(found);
+    let matching_weight = if knows_tokens { matching_weight } else { 0.0 };
     for found in found.iter_mut() {
         let Closeness { meaning, matching, .. } = found.closeness;
         found.score = (found.score + weight * meaning + matching_weight * matching) / (1.0 + weight + matching_weight);
     }
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
+}
+
+/// Whether the embedder told the tokens of what it read.
+fn knows_tokens(found: &[Found]) -> bool {
+    found.iter().any(|found| found.closeness.matching > 0.0)
 }
 
 /// Puts the first `most` passages in the order that a reranker gives them; the others stay below in theirs.

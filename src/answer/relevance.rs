@@ -64,7 +64,7 @@ const UNREAD: Weights =
 
 /// What it costs, in log-odds, that no passage has a code that the question names: its neighbours in a list are near to it in
 /// everything else. Not fitted: the questions above name none.
-const UNKNOWN_CODE: f32 = 3.0;
+const UNKNOWN_CODE: f32 = 5.0;
 
 impl Evidence {
     /// Of what was found.

@@ -25,9 +25,8 @@ pub struct Sentence {
     pub fits: bool,
     /// Its cosine with the question above that of unrelated texts, in 0..1, where it was embedded.
     pub meaning: Option<f32>,
-    /// The same as its passage makes it understood, where the embedder tells its tokens.
-    pub context: Option<f32>,
-    /// The mean cosine of the question's tokens with the nearest of its own, likewise.
+    /// The mean cosine of the question's tokens with the nearest of its own as its passage makes them understood, likewise;
+    /// nothing from embedders that do not tell.
     pub matching: Option<f32>,
 }
 
@@ -87,7 +86,6 @@ impl Reading {
                     around: asked.share_of(&around),
                     fits: asked.fits(own_text),
                     meaning: None,
-                    context: None,
                     matching: None,
                     weighed,
                     span,

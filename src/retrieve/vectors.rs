@@ -1,11 +1,10 @@
 //! Vectors of what was read lately: people's questions come back to the same documents, and embedding their sentences is most
 //! of the time that a search takes.
 //!
-//! A sentence is compared with a question in three ways: as it stands alone, by the cosine of both; as its passage makes it
-//! understood, by the mean of its tokens where the whole passage was read ("late chunking": Günther et al.,
-//! arXiv:2409.04701), since «the cause was a full disk» says of what only there; and word by word, each token of the question
-//! with the nearest of the sentence (late interaction: Khattab and Zaharia, "ColBERT", arXiv:2004.12832). The last two need an
-//! embedder that pools by the mean, and then need no training.
+//! A sentence is compared with a question in two ways: as it stands alone, by the cosine of both, and word by word as its
+//! passage makes it understood, each token of the question with the nearest of the sentence where the whole passage was read
+//! (late interaction: Khattab and Zaharia, "ColBERT", arXiv:2004.12832). Embedders that pool by the mean need no training for
+//! that; what others make of single tokens says nothing.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -119,17 +118,6 @@ impl QuestionVector {
     /// The cosine with a whole text.
     pub fn cosine(&self, text: &TextVector) -> f32 {
         self.whole.iter().zip(&text.whole).map(|(a, b)| a * b).sum()
-    }
-
-    /// The cosine with the mean of the tokens of a stretch of a text; nothing where none are known.
-    pub fn cosine_within(&self, text: &TextVector, stretch: &Range<usize>) -> Option<f32> {
-        let mut sum = vec![0.0; self.whole.len()];
-        for (token, step) in text.within(stretch) {
-            sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += step * f32::from(*x));
-        }
-        let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let product: f32 = self.whole.iter().zip(&sum).map(|(a, b)| a * b).sum();
-        (length > 0.0).then(|| product / length)
     }
 
     /// The cosine of each token with the nearest in a stretch of a text, in the mean; nothing where none are known.
