@@ -37,13 +37,13 @@ const MIN_WORDS: usize = 4;
 const ITEM_WORDS: usize = 40;
 /// From this relevance on the passages answer plainly; where they have none, this much certainty is wanted.
 const PLAIN: f32 = 0.7;
-const UNSURE: f32 = 0.98;
+const UNSURE: f32 = 0.95;
 /// Words that a heading may have beside those of the title.
 const LETTERHEAD: usize = 2;
 /// Sentences behind the best one in which what is asked for may follow.
 const REACH: usize = 2;
-/// The least probability of a quote behind the first: what answers less than once in twenty times is padding.
-const LEAST_SHARE: f32 = 0.05;
+/// The least probability of a quote behind the first: what answers less than once in fifteen times is padding.
+const LEAST_SHARE: f32 = 0.065;
 /// What a sentence loses, in log-odds, whose document was replaced, where nobody asks for the past; and one without the code
 /// that the question names, where another one has it. Not fitted: the questions of SQuAD name neither.
 const REPLACED: f32 = 8.0;
@@ -414,6 +414,41 @@ mod tests {
         });
         let shown = chosen(vec![list, item, after], None, Certainty(0.999));
         assert_eq!(shown.iter().map(|quote| quote.at.1).collect::<Vec<_>>(), [0, 3], "no item twice");
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_quoted_whole_and_knows_what_opens_its_list() {
+        let text = "What is never restored:\n\n- Films of the yard. They are large.\n- Mail. It is kept elsewhere.\n\nAsk the desk.";
+        let reading = Reading::of(&StoredChunk::of_text("Backups", text), &Asked::read("Is mail restored?"));
+        let at = |words: &str| {
+            let is_one = |sentence: &Sentence| text[sentence.span.range.clone()].contains(words);
+            reading.sentences.iter().position(is_one).unwrap()
+        };
+        let quoted = |words: &str| {
+            let (span, _) = whole(text, &reading.sentences, at(words));
+            (&text[span.range], lead(text, &reading.sentences, at(words)).map(|lead| &text[lead]))
+        };
+        assert_eq!(quoted("kept elsewhere"), ("- Mail. It is kept elsewhere.", Some("What is never restored:")));
+        assert_eq!(quoted("Films"), ("- Films of the yard. They are large.", Some("What is never restored:")));
+        assert_eq!(quoted("Ask"), ("Ask the desk.", None));
+    }
+
+    #[test]
+    fn a_letterhead_is_no_quote() {
+        let chunk = StoredChunk::of_text("Travel policy 2026 (Spain)", "");
+        assert!(
+            is_heading("Acme Travel policy 2026 (Spain)", &chunk) && is_heading("Travel policy 2026 (Spain)", &chunk)
+        );
+        assert!(!is_heading("The Travel policy 2026 (Spain) holds from May.", &chunk));
+        assert!(!is_heading("Acme pays what the Travel policy 2026 (Spain) says it pays", &chunk));
+    }
+
+    #[test]
+    fn the_less_sure_the_passages_the_more_is_shown() {
+        let of = |relevance| Certainty::of(AnswerMode::Extract, relevance).0;
+        assert_eq!(of(0.95), of(PLAIN));
+        assert!(of(0.3) > of(0.6) && of(0.6) > of(0.8) && of(0.0) <= UNSURE);
+        assert!(Certainty::of(AnswerMode::Generate, 0.9).0 < of(0.9));
     }
 
     #[test]

@@ -108,8 +108,6 @@ const NAMES: &[&str] = &[
     "autor",
     "city",
     "ciudad",
-    "company",
-    "compania",
     "country",
     "empresa",
     "lugar",
@@ -358,11 +356,14 @@ fn numbered_names(question: &str) -> impl Iterator<Item = String> {
         let (name, number) = (words[at - 1], words[at].trim_end_matches(|c: char| !c.is_alphanumeric()));
         let folded = bm25::fold(&name.to_lowercase());
         let is_model = number.starts_with(|c: char| c.is_ascii_digit()) && number.chars().all(char::is_alphanumeric);
-        let is_year = number.len() == 4 && (number.starts_with("19") || number.starts_with("20"));
+        let is_year = number.len() == 4
+            && !number.contains(char::is_alphabetic)
+            && (number.starts_with("19") || number.starts_with("20"));
         let is_name = at > 1
             && name.starts_with(char::is_uppercase)
             && name.chars().all(char::is_alphabetic)
-            && !TIME_WORDS.contains(&folded.as_str());
+            && !TIME_WORDS.contains(&folded.as_str())
+            && folded != "may";
         (is_name && is_model && !is_year).then(|| format!("{folded} {}", bm25::fold(&number.to_lowercase())))
     };
     (1..words.len()).filter_map(name).collect::<Vec<_>>().into_iter()
@@ -470,6 +471,20 @@ mod tests {
     fn codes_are_letters_and_figures() {
         let asked = Asked::read("¿Qué hago si la VPN muestra el error Q-950 (o E52) a las 10h del 4º día de 2026?");
         assert_eq!(asked.codes(), ["q-950", "e52"]);
+    }
+
+    #[test]
+    fn names_with_a_number_are_codes_of_their_own() {
+        let codes = |question: &str| Asked::read(question).codes().to_vec();
+        assert_eq!(codes("What is the warranty on the Nertola 500?"), ["nertola 500"]);
+        assert_eq!(codes("¿Qué batería lleva el Nertola 200X?"), ["nertola 200x"]);
+        for question in
+            ["What was sold in Madrid 2024?", "Who called on May 4?", "Are 20 days enough?", "Which 3 of them?"]
+        {
+            assert!(codes(question).is_empty(), "{question}: {:?}", codes(question));
+        }
+        assert!(has_code("The Nertola 500 is new.", "nertola 500") && has_code("(G4)", "g4"));
+        assert!(!has_code("The Nertola 500X is new.", "nertola 500") && !has_code("The G40", "g4"));
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct TextVectors {
     generations: Mutex<Generations>,
 }
 
+/// How texts are read that are not known.
+type Reader<'a> = dyn Fn(&[&str]) -> Result<Vec<ReadText>, ModelError> + 'a;
+
 #[derive(Default)]
 struct Generations {
     young: HashMap<ContentHash, Arc<TextVector>>,
@@ -139,6 +142,9 @@ impl QuestionVector {
 fn word_at(text: &str, at: usize) -> &str {
     let is_between = |c: char| !c.is_alphanumeric();
     let (before, behind) = text.split_at(at);
+    if behind.starts_with(is_between) {
+        return "";
+    }
     let start =
         before.rfind(is_between).map_or(0, |last| last + before[last..].chars().next().map_or(0, char::len_utf8));
     let end = behind.find(is_between).unwrap_or(behind.len());
@@ -165,7 +171,7 @@ impl TextVectors {
         &self,
         kind: &str,
         texts: &[impl AsRef<str>],
-        embed: &dyn Fn(&[&str]) -> Result<Vec<ReadText>, ModelError>,
+        embed: &Reader<'_>,
     ) -> Result<Vec<Arc<TextVector>>, ModelError> {
         let key = |text: &str| ContentHash::of(format!("{kind}{text}").as_bytes());
         let keys: Vec<ContentHash> = texts.iter().map(|text| key(text.as_ref())).collect();
@@ -249,5 +255,78 @@ mod tests {
         assert_eq!(embedder.0.load(Ordering::Relaxed), before + 1, "forgotten");
         let kept = known.generations.lock().unwrap();
         assert!(kept.young.len() + kept.old.len() <= 2 * most + 2);
+    }
+
+    /// Reads each word as one of three axes, and texts as the mean of theirs.
+    struct Axes;
+
+    impl Embedder for Axes {
+        fn identity(&self) -> &str {
+            "axes"
+        }
+
+        fn dimensions(&self) -> usize {
+            3
+        }
+
+        fn max_tokens(&self) -> usize {
+            100
+        }
+
+        fn count_tokens(&self, text: &str) -> usize {
+            text.split_whitespace().count()
+        }
+
+        fn embed_passages(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+            Ok(self.read_passages(texts)?.into_iter().map(|read| read.vector).collect())
+        }
+
+        fn embed_query(&self, text: &str) -> Result<Vec<f32>, ModelError> {
+            Ok(self.read_query(text)?.vector)
+        }
+
+        fn read_passages(&self, texts: &[&str]) -> Result<Vec<ReadText>, ModelError> {
+            texts.iter().map(|text| self.read_query(text)).collect()
+        }
+
+        fn read_query(&self, text: &str) -> Result<ReadText, ModelError> {
+            let mut read = ReadText { vector: vec![0.0; 3], ..ReadText::default() };
+            for word in text.split(' ') {
+                let axis = ["rent", "lease"].iter().position(|name| *name == word).unwrap_or(2);
+                let token = (0..3).map(|at| f32::from(u8::from(at == axis)));
+                read.vector.iter_mut().zip(token.clone()).for_each(|(sum, x)| *sum += x);
+                read.tokens.extend(token);
+                let start = word.as_ptr() as usize - text.as_ptr() as usize;
+                read.places.push(start..start + word.len());
+            }
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn each_word_of_a_question_that_matters_is_compared_with_the_nearest_of_a_sentence() {
+        let known = TextVectors::default();
+        let text = "rent is due. lease of land";
+        let passage = known.read(&Axes, &[text]).unwrap().remove(0);
+        let matching = |question: &str, stretch: Range<usize>| {
+            QuestionVector::of(&Axes, question, Some(Language::English)).unwrap().matching(&passage, &stretch)
+        };
+        let (first, second) = (0..12, 13..26);
+        assert_eq!(matching("what is the rent", first.clone()), Some(1.0), "stop words do not count");
+        assert_eq!(matching("what is the rent", second.clone()), Some(0.0));
+        assert_eq!(matching("what rent of the lease", second), Some(0.5));
+        assert_eq!(matching("what is it", first), Some(1.0), "where there is nothing else they do");
+        assert_eq!(matching("rent", 30..40), None);
+        let alone = known.embedded(&Axes, &[text]).unwrap().remove(0);
+        let rent = QuestionVector::of(&Axes, "rent", None).unwrap();
+        assert_eq!(rent.matching(&alone, &(0..26)), None, "what is not read has no tokens");
+        assert!((rent.cosine(&alone) - rent.cosine(&passage)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_place_is_in_a_word() {
+        for (text, at, expected) in [("el año", 4, "año"), ("¿qué", 2, "qué"), ("a-b", 1, ""), ("", 0, "")] {
+            assert_eq!(word_at(text, at), expected, "{text}");
+        }
     }
 }

@@ -214,6 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn the_tokens_of_a_text_come_with_their_places_and_without_prefix_and_special_ones() {
+        let embedder = embedder(Pooling::Mean);
+        let text = "w7 w8 w9";
+        let read = embedder.read_passages(&["w1", text]).unwrap().pop().unwrap();
+        assert_eq!(read.vector, embedder.embed_passages(&[text]).unwrap()[0]);
+        assert_eq!(read.places.iter().map(|place| &text[place.clone()]).collect::<Vec<_>>(), ["w7", "w8", "w9"]);
+        // The sums of «<s> passage : w7» and on.
+        let sums: Vec<f32> = read.tokens.chunks_exact(2).map(|token| (token[0] / token[1]).round()).collect();
+        assert_eq!(sums, [48.0 + 41.0 + 42.0 + 7.0, 146.0, 155.0]);
+        let asked = embedder.read_query("w7 w8").unwrap();
+        assert_eq!((asked.places, asked.tokens.len()), (vec![0..2, 3..5], 4));
+        let whole = self::embedder(Pooling::Cls).read_query("w7 w8").unwrap();
+        assert!(whole.tokens.is_empty() && whole.places.is_empty() && !whole.vector.is_empty());
+    }
+
+    #[test]
     fn the_last_state_is_no_vector_where_nothing_ends_a_text() {
         let mut files = ModelFiles::unlisted(Path::new("somewhere/odd"), ModelRole::Embedder, "qwen3", &[]);
         files.entry.dimensions = Some(2);
