@@ -7,8 +7,9 @@
 //! at most as good in the other as the last that it did return, and is taken for that. How much each branch counts follows
 //! the question: words as far as the best hit has them at all, vectors half as much in a language that the embedder reads by
 //! its [gloss] only. The best of the fused list are read sentence by sentence ([`reading`]): words that stand in one sentence
-//! answer, the same words all over a passage rarely do. A passage gains by its closest sentence, in words and in meaning; and
-//! by the other passages of its document, since who asks about a lease wants the lease.
+//! answer, the same words all over a passage rarely do. A passage gains by its closest sentence, in words, in meaning
+//! and token by token ([`vectors`]), and by the other passages of its document, since who asks about a lease wants the lease.
+//! An amount that is asked about is held by a range that it is in (`ranges`).
 //! What was replaced ([`edition`]) steps back unless it is asked for, and of two that are as good the one in another language.
 //! What the question puts in quotation marks goes before all else.
 
@@ -36,7 +37,7 @@ pub mod reading;
 pub mod spans;
 pub mod vectors;
 
-use asked::{Asked, has_code};
+use asked::{Asked, has_code, has_sibling};
 use duplicates::without_duplicates;
 use fusion::{fuse, related};
 use reading::{Closeness, Reading, Sentence};
@@ -253,9 +254,9 @@ impl Retriever<'_> {
         let texts: Vec<&str> = stretches.iter().map(|(_, stretch)| stretch.text.as_str()).collect();
         let vectors = self.vectors.read(self.embedder, &texts)?;
         for ((at, stretch), vector) in stretches.iter().zip(vectors) {
-            for (sentence, place) in &stretch.sentences {
+            for (sentence, places) in &stretch.sentences {
                 let sentence = &mut found[*at].sentences[*sentence];
-                let matching = question.matching(&vector, place);
+                let matching = question.matching(&vector, places);
                 sentence.matching = matching.map(|cosine| related(cosine, self.unrelated_cosine));
             }
         }
@@ -272,25 +273,34 @@ impl Retriever<'_> {
         let mut stretches: Vec<Stretch> = Vec::new();
         let (mut left, mut header) = (0, None);
         for (at, sentence) in found.sentences.iter().enumerate() {
-            let mut text = readable(&chunk.text[sentence.span.range.clone()]);
+            let own = readable(&chunk.text[sentence.span.range.clone()]);
             let own_header = sentence.span.row.as_ref().and_then(|row| row.header.clone());
-            if own_header != header {
-                if let Some(header) = &own_header {
-                    text = format!("{}\n{text}", readable(&chunk.text[header.clone()]));
-                }
-                header = own_header;
-            }
-            let tokens = self.embedder.count_tokens(&text);
+            let header_text = own_header.clone().map(|header| readable(&chunk.text[header]));
+            let tokens = self.embedder.count_tokens(&own);
             if tokens > left {
                 stretches.push(Stretch { text: headings.clone(), sentences: Vec::new() });
                 left = room;
+                header = None;
             }
             left = left.saturating_sub(tokens);
-            if let Some(Stretch { text: stretch, sentences }) = stretches.last_mut() {
-                sentences.push((at, stretch.len()..stretch.len() + text.len()));
-                stretch.push_str(&text);
-                stretch.push('\n');
-            }
+            let Some(Stretch { text, sentences }) = stretches.last_mut() else { continue };
+            let mut put = |line: &str| {
+                let start = text.len();
+                text.push_str(line);
+                text.push('\n');
+                start..start + line.len()
+            };
+            let headed = own_header.as_ref().zip(header_text).map(|(own_header, line)| match header.take() {
+                Some((known, place)) if known == *own_header => (known, place),
+                _ => {
+                    left = left.saturating_sub(self.embedder.count_tokens(&line));
+                    (own_header.clone(), put(&line))
+                }
+            });
+            let mut places = vec![put(&own)];
+            places.extend(headed.as_ref().map(|(_, place)| place.clone()));
+            header = headed;
+            sentences.push((at, places));
         }
         stretches
     }
@@ -323,7 +333,9 @@ impl Retriever<'_> {
         for ((_, sentence), vector) in sentences.iter_mut().zip(vectors) {
             sentence.meaning = Some(related(question.cosine(&vector), self.unrelated_cosine));
         }
-        self.read_whole(question, &mut found[..best])?;
+        if question.knows_tokens() {
+            self.read_whole(question, &mut found[..best])?;
+        }
         for Found { sentences, closeness, .. } in &mut found[..best] {
             closeness.meaning = sentences.iter().filter_map(|sentence| sentence.meaning).fold(0.0, f32::max);
             closeness.matching = sentences.iter().filter_map(|sentence| sentence.matching).fold(0.0, f32::max);
@@ -332,10 +344,10 @@ impl Retriever<'_> {
     }
 }
 
-/// Stretches of a passage that the embedder reads at once, each with the sentences in it by their places.
+/// What of a passage the embedder reads at once, and where in it each sentence stands, a row with the header of its table.
 struct Stretch {
     text: String,
-    sentences: Vec<(usize, Range<usize>)>,
+    sentences: Vec<(usize, Vec<Range<usize>>)>,
 }
 
 /// Milliseconds since an instant.
@@ -380,7 +392,14 @@ fn read(fused: &mut [Found], asked: &Asked) -> f32 {
 
 /// Whether a question names a code that stands in none of the passages that were read.
 fn has_unknown_code(read: &[Found], asked: &Asked) -> bool {
-    let is_unknown = |code: &String| !read.iter().take(READ).any(|found| has_code(&found.chunk.with_headings(), code));
+    let texts: Vec<String> = match asked.codes() {
+        [] => Vec::new(),
+        _ => read.iter().take(READ).map(|found| found.chunk.with_headings()).collect(),
+    };
+    // A standard that no document numbers otherwise may be known to the asker alone; a model beside others does not exist.
+    let is_unknown = |code: &String| {
+        !texts.iter().any(|text| has_code(text, code)) && texts.iter().any(|text| has_sibling(text, code))
+    };
     asked.codes().iter().any(is_unknown)
 }
 
@@ -414,7 +433,7 @@ fn weigh_meaning(found: &mut [Found], (weight, matching_weight): (f32, f32)) {
 
 /// Whether the embedder told the tokens of what it read.
 fn knows_tokens(found: &[Found]) -> bool {
-    found.iter().any(|found| found.closeness.matching > 0.0)
+    found.iter().flat_map(|found| &found.sentences).any(|sentence| sentence.matching.is_some())
 }
 
 /// Puts the first `most` passages in the order that a reranker gives them; the others stay below in theirs.

@@ -15,15 +15,15 @@ const MIN_TOLD: f32 = 0.6;
 const CONDITIONS: &[&str] =
     &["except", "excepto", "excluding", "only", "salvo", "solamente", "solo", "unicamente", "unless"];
 
-/// The quotes as passages of their own, neighbours as one; none where one is the row of a table, which is best shown as it
-/// stands.
+/// The quotes as passages of their own, neighbours as one; none where one is the row of a table or an item below what
+/// opens its list, which are best shown as they stand.
 pub fn passages(quotes: &[Quote<'_>]) -> Option<Vec<StoredChunk>> {
     let mut sorted: Vec<&Quote<'_>> = quotes.iter().collect();
     sorted.sort_by_key(|quote| quote.at);
     let mut passages: Vec<StoredChunk> = Vec::new();
     let mut before = None;
     for quote in sorted {
-        if quote.span.row.is_some() {
+        if quote.span.row.is_some() || quote.lead.is_some() {
             return None;
         }
         let chunk = quote.chunk;

@@ -1,12 +1,14 @@
 //! Exact quotes: the sentences of the found passages that answer the question, as they stand.
 //!
 //! Each sentence has log-odds of being the one that answers, by its passage, by the question's words that it has, alone and
-//! together with what stands around it, by whether it holds the kind of thing asked for, by its meaning and by how its tokens match. The weights are those of a softmax regression over the sentences of the best passages (SQuAD 2.0
-//! in English and Spanish, with the starter embedder). Quotes are shown, best first, until the answer is among them with the
-//! [`Certainty`] asked for: one where it is plain, more where it may stand in several places. «They have ordered a bench. It
-//! comes in May.» answers when it comes with its second sentence: where the best one is of another kind than what is asked
-//! for, the next that is of that kind comes with it. A sentence of another document that says the same with another figure
-//! or date is shown beside the best, the later edition first.
+//! together with what stands around it, by whether it holds the kind of thing asked for, by its meaning and by how its tokens
+//! match. The weights are those of a softmax regression over the sentences of the best passages (SQuAD 2.0 in English and
+//! Spanish and, in English, the sample intranet, with the starter embedder). Quotes are shown, best first, until the answer
+//! is among them with the [`Certainty`] asked for: one where it is plain, more where it may stand in several places. «They
+//! have ordered a bench. It comes in May.» answers when it comes with its second sentence: where the best one is of another
+//! kind than what is asked for, the next that is of that kind comes with it. An item of a list is quoted whole, below what
+//! opens the list. A sentence of another document that says the same with another figure or date is shown beside the best,
+//! the later edition first.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -48,6 +50,8 @@ const LEAST_SHARE: f32 = 0.065;
 /// that the question names, where another one has it. Not fitted: the questions of SQuAD name neither.
 const REPLACED: f32 = 8.0;
 const NO_CODE: f32 = 3.0;
+/// What a sentence gains, in log-odds, whose range covers the amount that the question names, and loses whose ranges do not.
+const RANGE: f32 = 3.0;
 /// How much less likely the sentence on another name may be, in log-odds.
 const NAME_REACH: f32 = 4.0;
 /// Log-odds that each word costs a quote behind the first: of two that are as likely, the shorter is shown.
@@ -117,6 +121,11 @@ impl Quote<'_> {
         self.at.0 == other.at.0 && own.start < others.end && others.start < own.end
     }
 
+    /// The header of its table, or what opens its list.
+    fn head(&self) -> Option<Range<usize>> {
+        self.span.row.as_ref().and_then(|row| row.header.clone()).or_else(|| self.lead.clone())
+    }
+
     /// Whether it says all words of a name itself, or else with the headings above it.
     fn names(&self, name: &BTreeSet<String>, by_headings: bool) -> bool {
         let headings = self.chunk.section.iter().map(String::as_str).chain([self.chunk.title.as_str()]);
@@ -144,6 +153,7 @@ impl Weights {
             + self.kind * kind
             + self.meaning * sentence.meaning.unwrap_or(0.0)
             + self.matching * sentence.matching.unwrap_or(0.0)
+            + sentence.speaks_for.map_or(0.0, |speaks| if speaks { RANGE } else { -RANGE })
             - if found.is_past { REPLACED } else { 0.0 }
     }
 }
@@ -157,7 +167,7 @@ fn weighed<'a>(retrieved: &'a Retrieved, weights: &Weights) -> Vec<Quote<'a>> {
         let says_something = |sentence: &Sentence| {
             let text = &found.chunk.text[sentence.span.range.clone()];
             // «1. Passwords of people» is a heading.
-            let is_heading = || is_heading(text, &found.chunk);
+            let is_heading = || sentence.span.row.is_none() && is_heading(text, &found.chunk);
             sentence.length >= MIN_WORDS + usize::from(is_item(text)) && !sentence.is_question && !is_heading()
         };
         for (at, sentence) in sentences.filter(|(_, sentence)| says_something(sentence)) {
@@ -175,11 +185,28 @@ fn weighed<'a>(retrieved: &'a Retrieved, weights: &Weights) -> Vec<Quote<'a>> {
         }
     }
     let is_of_code = |quote: &Quote<'_>| {
-        let text = &quote.chunk.text[quote.span.shown()];
-        asked.codes().iter().any(|code| has_code(text, code))
+        let headings = quote.chunk.section.iter().chain([&quote.chunk.title]).map(String::as_str);
+        let texts: Vec<&str> = headings.chain([&quote.chunk.text[quote.span.shown()]]).collect();
+        asked.codes().iter().any(|code| texts.iter().any(|text| has_code(text, code)))
     };
     if quotes.iter().any(is_of_code) {
         quotes.iter_mut().filter(|quote| !is_of_code(quote)).for_each(|quote| quote.log_odds -= NO_CODE);
+    }
+    quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
+    without_twins(quotes)
+}
+
+/// Sorted quotes, those of one place as one, which is as likely as all of them together.
+fn without_twins(sorted: Vec<Quote<'_>>) -> Vec<Quote<'_>> {
+    let mut quotes: Vec<Quote<'_>> = Vec::new();
+    for quote in sorted {
+        match quotes.iter_mut().find(|other| other.at.0 == quote.at.0 && other.span == quote.span) {
+            Some(twin) => {
+                twin.log_odds += (quote.log_odds - twin.log_odds).exp().ln_1p();
+                twin.fits |= quote.fits;
+            }
+            None => quotes.push(quote),
+        }
     }
     quotes.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
     quotes
@@ -208,7 +235,22 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
         disputes::put_side_by_side(&mut chosen, [best, other.at]);
     }
     chosen.extend(of_other_names(&chosen, &all, &retrieved.asked));
-    chosen
+    below_one_head(chosen)
+}
+
+/// Quotes with those of one table or list behind each other: below the head of another one an item would say what it does not.
+fn below_one_head(mut quotes: Vec<Quote<'_>>) -> Vec<Quote<'_>> {
+    let mut grouped: Vec<Quote<'_>> = Vec::with_capacity(quotes.len());
+    while !quotes.is_empty() {
+        let first = quotes.remove(0);
+        let head = first.head();
+        let is_beside = |other: &Quote<'_>| head.is_some() && other.at.0 == first.at.0 && other.head() == head;
+        let (beside, others): (Vec<_>, Vec<_>) = quotes.into_iter().partition(is_beside);
+        grouped.push(first);
+        grouped.extend(beside);
+        quotes = others;
+    }
+    grouped
 }
 
 /// For each of the names that a question joins («the price of the Heron and the Osprey») and that no quote speaks of, the best
@@ -252,12 +294,16 @@ fn whole(text: &str, sentences: &[Sentence], at: usize) -> (Span, usize) {
     let of = |sentence: &Sentence| &text[sentence.span.range.clone()];
     let (mut span, mut words) = (sentences[at].span.clone(), sentences[at].length);
     if of(&sentences[at]).trim_end().ends_with(':') {
-        let items = sentences[at + 1..].iter().take_while(|item| item.span.row.is_none() && is_item(of(item)));
-        for item in items.take_while(|item| {
-            words += item.length;
-            words <= MAX_WORDS
-        }) {
-            span.range.end = item.span.range.end;
+        let mut next = at + 1;
+        while next < sentences.len()
+            && let Some(item) = item_of(text, sentences, next)
+        {
+            words += sentences[item.clone()].iter().map(|sentence| sentence.length).sum::<usize>();
+            if words > MAX_WORDS {
+                break;
+            }
+            span.range.end = sentences[item.end - 1].span.range.end;
+            next = item.end;
         }
     } else if let Some(item) = item_of(text, sentences, at) {
         let length = sentences[item.clone()].iter().map(|sentence| sentence.length).sum();
@@ -300,7 +346,10 @@ fn is_heading(line: &str, chunk: &StoredChunk) -> bool {
         let holds = !heading.is_empty() && words.windows(heading.len()).any(|window| *window == heading);
         holds && words.len() <= heading.len() + LETTERHEAD
     };
-    !line.ends_with(['.', ':', ';', '!', '?']) && chunk.section.iter().chain([&chunk.title]).any(is_of)
+    // «Notice period: 30 days» says something.
+    !line.contains(':')
+        && !line.ends_with(['.', ';', '!', '?'])
+        && chunk.section.iter().chain([&chunk.title]).any(is_of)
 }
 
 fn is_item(line: &str) -> bool {
@@ -431,6 +480,16 @@ mod tests {
         assert_eq!(quoted("kept elsewhere"), ("- Mail. It is kept elsewhere.", Some("What is never restored:")));
         assert_eq!(quoted("Films"), ("- Films of the yard. They are large.", Some("What is never restored:")));
         assert_eq!(quoted("Ask"), ("Ask the desk.", None));
+        assert!(quoted("What is").0.ends_with("- Mail. It is kept elsewhere."), "the list with all of its items");
+    }
+
+    #[test]
+    fn items_of_one_list_stand_together() {
+        let chunk = StoredChunk::of_text("a", "b");
+        let of = |at, lead: Option<Range<usize>>| Quote { at: (0, at), lead, ..quote(&chunk, 1.0, 10) };
+        let quotes = vec![of(0, Some(0..5)), of(4, Some(30..35)), of(9, None), of(1, Some(0..5)), of(8, None)];
+        let order: Vec<usize> = below_one_head(quotes).iter().map(|quote| quote.at.1).collect();
+        assert_eq!(order, [0, 1, 4, 9, 8]);
     }
 
     #[test]
@@ -439,6 +498,7 @@ mod tests {
         assert!(
             is_heading("Acme Travel policy 2026 (Spain)", &chunk) && is_heading("Travel policy 2026 (Spain)", &chunk)
         );
+        assert!(!is_heading("Travel policy 2026 (Spain): 30 euros", &chunk));
         assert!(!is_heading("The Travel policy 2026 (Spain) holds from May.", &chunk));
         assert!(!is_heading("Acme pays what the Travel policy 2026 (Spain) says it pays", &chunk));
     }

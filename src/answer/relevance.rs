@@ -1,11 +1,11 @@
 //! How likely it is that the passages answer the question.
 //!
 //! A logistic regression on what search knows of the best passages: how near the nearest is in meaning, and its closest
-//! sentence, how many of the question's words that sentence has, alone and with what stands around it, how many stand in no passage at all, and how much those
-//! that do stand there tell apart. The weights were fitted, with the starter embedder, on questions of which half had their
-//! documents left out (SQuAD 2.0 in English and Spanish; the sample intranet, whose questions say things in other words) and,
-//! counted less, on questions written so that the documents seem to answer them. `intramuros eval DIR --html FILE` shows how
-//! well the probabilities hold on documents of your own.
+//! sentence, how many of the question's words that sentence has, alone and with what stands around it, how many stand in no
+//! passage at all, and how much those that do stand there tell apart. The weights were fitted, with the starter embedder, on
+//! questions of which half had their documents left out (SQuAD 2.0 in English and Spanish; the sample intranet, whose
+//! questions say things in other words) and, counted less, on questions written so that the documents seem to answer them.
+//! `intramuros eval DIR --html FILE` shows how well the probabilities hold on documents of your own.
 
 use serde::{Deserialize, Serialize};
 

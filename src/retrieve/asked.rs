@@ -7,6 +7,7 @@ use intramuros_ingest::language;
 
 use super::ranges::{self, Amount};
 use crate::gloss;
+use crate::numbers::unit_of;
 use crate::store::{StoredChunk, bm25};
 
 /// A question as passages and sentences are held against it.
@@ -190,7 +191,7 @@ impl Asked {
             in_english: if language == Some(Language::Spanish) { in_english(question) } else { BTreeMap::new() },
             said: words.iter().map(|word| bm25::fold(word)).collect(),
             codes: lower.split_whitespace().filter_map(code).chain(numbered_names(question)).collect(),
-            amounts: ranges::amounts(question, language),
+            amounts: amounts(question, language),
             wanted: wanted(&words),
             joined_names: joined_names(question),
         }
@@ -230,6 +231,12 @@ impl Asked {
         let covered = ranges::covered(text, language, &self.amounts);
         held.extend(covered.into_iter().flat_map(|amount| &amount.words));
         held
+    }
+
+    /// Whether a text speaks of the amounts that it names: `true` where a range covers one, `false` where ranges of the same
+    /// leave all out, nothing where there is no such range.
+    pub fn speaks_for(&self, text: &str, language: Option<Language>) -> Option<bool> {
+        ranges::speaks_for(text, language, &self.amounts)
     }
 
     /// Share of its words that a chunk and the headings above it hold, in 0..1.
@@ -280,6 +287,14 @@ impl Asked {
     pub fn is_specific(&self) -> bool {
         self.wanted.is_some()
     }
+}
+
+/// The amounts of a question, each by those of its words that matter.
+fn amounts(question: &str, language: Option<Language>) -> Vec<Amount> {
+    let words = bm25::words(question, language);
+    let mut amounts = ranges::amounts(question, language);
+    amounts.iter_mut().for_each(|amount| amount.words.retain(|word| words.contains(word)));
+    amounts
 }
 
 /// What the words of a Spanish question are in English.
@@ -337,36 +352,54 @@ fn code(word: &str) -> Option<String> {
     (code.starts_with(char::is_alphabetic) && has_digit(code)).then(|| bm25::fold(code))
 }
 
-/// Whether a text has a code, as a word of its own: `G4` does not stand in `G40`.
+/// Whether a text has a code, as words of its own, whatever stands between them: `G4` does not stand in `G40`, and *Heron 200*
+/// may be broken over two lines.
 pub fn has_code(text: &str, code: &str) -> bool {
-    let text = bm25::fold(&text.to_lowercase());
-    let is_whole = |(at, _): (usize, &str)| {
-        let before = text[..at].chars().next_back();
-        let behind = text[at + code.len()..].chars().next();
-        ![before, behind].into_iter().flatten().any(char::is_alphanumeric)
+    let spaced = |text: &str| {
+        let folded = bm25::fold(&text.to_lowercase());
+        format!(" {} ", split(&folded).collect::<Vec<_>>().join(" "))
     };
-    text.match_indices(code).any(is_whole)
+    spaced(text).contains(&spaced(code))
 }
 
-/// Names with the number of a model behind them, in lower case and folded: *Heron 200*, *Heron 200X*. «May 4» and «Madrid
-/// 2024» are dates.
-fn numbered_names(question: &str) -> impl Iterator<Item = String> {
+/// Whether a text numbers a name as a code of two words does, with another number: *Heron 300* for `heron 200`.
+pub fn has_sibling(text: &str, code: &str) -> bool {
+    let Some((name, _)) = code.split_once(' ') else { return true };
+    let folded = bm25::fold(&text.to_lowercase());
+    let words: Vec<&str> = split(&folded).collect();
+    words.windows(2).any(|pair| pair[0] == name && pair[1].starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Words before the number of a place in a text, folded, which the other language calls otherwise.
+const PLACES: &[&str] = &[
+    "anexo", "annex", "appendix", "art", "article", "articulo", "capitulo", "chapter", "clausula", "clause", "page",
+    "pagina", "paso", "punto", "schedule", "seccion", "section", "step", "tabla", "table",
+];
+
+/// Names with the number of a model behind them, in lower case and folded: *Heron 200*, *Heron 200X*. Dates, amounts and
+/// places in a text are none.
+fn numbered_names(question: &str) -> Vec<String> {
     let words: Vec<&str> = question.split_whitespace().collect();
+    let bare =
+        |at: usize| words.get(at).map(|word| word.trim_matches(|c: char| !c.is_alphanumeric())).unwrap_or_default();
     let name = |at: usize| {
-        let (name, number) = (words[at - 1], words[at].trim_end_matches(|c: char| !c.is_alphanumeric()));
+        let (name, number) = (words[at - 1], bare(at));
         let folded = bm25::fold(&name.to_lowercase());
         let is_model = number.starts_with(|c: char| c.is_ascii_digit()) && number.chars().all(char::is_alphanumeric);
         let is_year = number.len() == 4
             && !number.contains(char::is_alphabetic)
             && (number.starts_with("19") || number.starts_with("20"));
+        let is_month = folded == "may" || TIME_WORDS.iter().any(|word| folded.len() >= 3 && word.starts_with(&folded));
+        let counts = |word: &str| unit_of(&bm25::fold(&word.to_lowercase())).is_some();
         let is_name = at > 1
             && name.starts_with(char::is_uppercase)
             && name.chars().all(char::is_alphabetic)
-            && !TIME_WORDS.contains(&folded.as_str())
-            && folded != "may";
-        (is_name && is_model && !is_year).then(|| format!("{folded} {}", bm25::fold(&number.to_lowercase())))
+            && !is_month
+            && !PLACES.contains(&folded.as_str());
+        (is_name && is_model && !is_year && !counts(name) && !counts(bare(at + 1)))
+            .then(|| format!("{folded} {}", bm25::fold(&number.to_lowercase())))
     };
-    (1..words.len()).filter_map(name).collect::<Vec<_>>().into_iter()
+    (1..words.len()).filter_map(name).collect()
 }
 
 fn has_digit(word: &str) -> bool {
@@ -478,12 +511,20 @@ mod tests {
         let codes = |question: &str| Asked::read(question).codes().to_vec();
         assert_eq!(codes("What is the warranty on the Nertola 500?"), ["nertola 500"]);
         assert_eq!(codes("¿Qué batería lleva el Nertola 200X?"), ["nertola 200x"]);
-        for question in
-            ["What was sold in Madrid 2024?", "Who called on May 4?", "Are 20 days enough?", "Which 3 of them?"]
-        {
+        for question in [
+            "What was sold in Madrid 2024?",
+            "Who called on May 4?",
+            "Who approves EUR 4500?",
+            "¿Qué dice el Anexo 3?",
+            "Is it open on Jan 15?",
+            "Are 20 days enough?",
+            "Which 3 of them?",
+        ] {
             assert!(codes(question).is_empty(), "{question}: {:?}", codes(question));
         }
-        assert!(has_code("The Nertola 500 is new.", "nertola 500") && has_code("(G4)", "g4"));
+        assert!(has_code("The Nertola\n500 is new.", "nertola 500") && has_code("See Q-950.", "q-950"));
+        assert!(has_code("(G4)", "g4"));
+        assert!(has_sibling("The Nertola 200X is new.", "nertola 500") && !has_sibling("The ISO rules.", "iso 9001"));
         assert!(!has_code("The Nertola 500X is new.", "nertola 500") && !has_code("The G40", "g4"));
     }
 

@@ -33,8 +33,8 @@ const DAYS: &[(&str, f64)] =
     &[("minute", 1.0 / 1440.0), ("hour", 1.0 / 24.0), ("day", 1.0), ("week", 7.0), ("month", 30.0), ("year", 365.0)];
 /// Words that stand between the ends of a range.
 const TO: &[&str] = &["a", "al", "hasta", "to", "-", "–"];
-/// What stands before a number that something reaches at most, and before one that it reaches at least. «No more than»
-/// comes before «more than».
+/// What stands before a number that something reaches at most, and before one that it reaches at least; the other way round
+/// behind «not» and «no».
 const AT_MOST: &[&str] = &[
     "as much as",
     "at most",
@@ -48,9 +48,6 @@ const AT_MOST: &[&str] = &[
     "less than",
     "maximo de",
     "menos de",
-    "no mas de",
-    "no more than",
-    "not exceeding",
     "under",
     "up to",
 ];
@@ -84,7 +81,7 @@ const OR_MORE: &[&str] = &["and above", "and over", "en adelante", "o mas", "or 
 const MOST_WORDS: usize = 3;
 /// Words behind a number, its unit among them: «five working days».
 const UNIT_REACH: usize = 2;
-/// A limit of 20 days says nothing of an hour: the least that «up to» speaks of, as a share of its limit.
+/// A limit of 20 days says nothing of an hour: the least time that «up to» speaks of, as a share of its limit.
 const LEAST_OF_LIMIT: f64 = 0.02;
 
 /// A word, a number, or the line between two cells.
@@ -113,15 +110,26 @@ pub fn amounts(question: &str, language: Option<Language>) -> Vec<Amount> {
     (0..tokens.len()).filter_map(amount).collect()
 }
 
-/// Those of some amounts that a text says something for the range of. A range without a unit has that of its column, which
-/// the text names somewhere.
+/// Whether a text speaks of ranges of what some amounts count, and says something for one of these; nothing where it speaks
+/// of no such range.
+pub fn speaks_for(text: &str, language: Option<Language>, amounts: &[Amount]) -> Option<bool> {
+    if !covered(text, language, amounts).is_empty() {
+        return Some(true);
+    }
+    let tokens = if amounts.is_empty() { Vec::new() } else { tokens(text, language) };
+    let is_of = |range: &Range| amounts.iter().any(|amount| !amount.unit.is_disjoint(&range.unit));
+    ranges(&tokens, language).iter().any(is_of).then_some(false)
+}
+
+/// Those of some amounts that a text says something for the range of. A range without a unit in a table has that of its
+/// column, which the text names somewhere.
 pub fn covered<'a>(text: &str, language: Option<Language>, amounts: &'a [Amount]) -> Vec<&'a Amount> {
     if amounts.is_empty() {
         return Vec::new();
     }
     let tokens = tokens(text, language);
     let ranges = ranges(&tokens, language);
-    let named: BTreeSet<u32> = if ranges.iter().any(|range| range.unit.is_empty()) {
+    let named: BTreeSet<u32> = if text.contains('|') && ranges.iter().any(|range| range.unit.is_empty()) {
         tokens.iter().flat_map(|token| counted(&token.word, language).0).collect()
     } else {
         BTreeSet::new()
@@ -141,45 +149,81 @@ fn ranges(tokens: &[Token<'_>], language: Option<Language>) -> Vec<Range> {
             continue;
         }
         let (own, own_factor) = unit(tokens, at, language).unwrap_or((BTreeSet::new(), 1.0));
-        if let Some((other, to)) = other_end(tokens, at) {
+        if let Some(other) = other_end(tokens, at) {
             let (unit, factor) = unit(tokens, other, language).unwrap_or((own.clone(), own_factor));
             let own_factor = if own.is_disjoint(&unit) { factor } else { own_factor };
-            ranges.push(Range { from: value * own_factor, to: to * factor, unit });
-            taken = other + 1;
-        } else if stands_before(tokens, at, AT_MOST) || stands_behind(tokens, at, OR_LESS) {
-            let limit = value * own_factor;
-            ranges.push(Range { from: limit * LEAST_OF_LIMIT, to: limit, unit: own });
-        } else if stands_before(tokens, at, AT_LEAST) || stands_behind(tokens, at, OR_MORE) {
-            ranges.push(Range { from: value * own_factor, to: f64::INFINITY, unit: own });
+            let (from, to) = (value * own_factor, tokens[other].value.unwrap_or_default() * factor);
+            if from < to {
+                ranges.push(Range { from, to, unit });
+                taken = other + 1;
+                continue;
+            }
+        }
+        let limit = value * own_factor;
+        match bound(tokens, at) {
+            Some(Bound::AtMost) => {
+                let least = if own == counted("day", Some(Language::English)).0 { LEAST_OF_LIMIT } else { 0.0 };
+                ranges.push(Range { from: limit * least, to: limit, unit: own });
+            }
+            Some(Bound::AtLeast) => ranges.push(Range { from: limit, to: f64::INFINITY, unit: own }),
+            None => {}
         }
     }
     ranges
 }
 
-/// The greater number that a range from one number ends with: «181 to 365 days», «between 1.000 € and 6.000 €».
-fn other_end(tokens: &[Token<'_>], at: usize) -> Option<(usize, f64)> {
+/// Where the other number of a range from one stands: «181 to 365 days», «between 1.000 € and 6.000 €».
+fn other_end(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let begins_between = at.checked_sub(1).is_some_and(|before| matches!(&*tokens[before].word, "between" | "entre"));
     // The unit may stand at both.
     let other = (at + 2..tokens.len().min(at + 4)).find(|other| tokens[*other].value.is_some())?;
-    let to = tokens[other].value.filter(|to| Some(*to) > tokens[at].value)?;
     let joint = tokens[other - 1].word.as_str();
     let joins = TO.contains(&joint) || (begins_between && matches!(joint, "and" | "y"));
     let is_unit = |between: &Token<'_>| unit_of(&between.word).is_some();
     let goes_on = !tokens[at..other].iter().any(|token| token.ends);
-    (joins && goes_on && tokens[at + 1..other - 1].iter().all(is_unit)).then_some((other, to))
+    (joins && goes_on && tokens[at + 1..other - 1].iter().all(is_unit)).then_some(other)
 }
 
-/// Whether one of some phrases stands right before a number.
-fn stands_before(tokens: &[Token<'_>], at: usize, phrases: &[&str]) -> bool {
-    let joined = (1..=MOST_WORDS.min(at)).take_while(|back| !tokens[at - back].ends);
-    let texts = joined.map(|back| tokens[at - back..at].iter().map(|token| &*token.word).collect::<Vec<_>>().join(" "));
-    texts.into_iter().any(|text| phrases.contains(&text.as_str()))
+/// What is said of a number: that something reaches it at most, or at least.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    AtMost,
+    AtLeast,
 }
 
-/// Whether one of some phrases of two words stands behind a number, or behind its unit.
-fn stands_behind(tokens: &[Token<'_>], at: usize, phrases: &[&str]) -> bool {
+fn bound(tokens: &[Token<'_>], at: usize) -> Option<Bound> {
+    let stands = |phrases: &[&str], words: &[Token<'_>]| {
+        let text = words.iter().map(|token| &*token.word).collect::<Vec<_>>().join(" ");
+        phrases.contains(&text.as_str())
+    };
+    let joined =
+        (1..=MOST_WORDS.min(at)).take_while(|back| !tokens[at - back].ends && tokens[at - back].value.is_none());
+    for back in joined {
+        let words = &tokens[at - back..at];
+        let said = match () {
+            () if stands(AT_MOST, words) => Bound::AtMost,
+            () if stands(AT_LEAST, words) => Bound::AtLeast,
+            () => continue,
+        };
+        // «May not exceed», «no more than», «no inferior a».
+        let is_denied = (at - back).checked_sub(1).is_some_and(|before| matches!(&*tokens[before].word, "no" | "not"));
+        return Some(match (said, is_denied) {
+            (Bound::AtMost, false) | (Bound::AtLeast, true) => Bound::AtMost,
+            (Bound::AtLeast, false) | (Bound::AtMost, true) => Bound::AtLeast,
+        });
+    }
+    if tokens[at].ends {
+        return None;
+    }
     let behind = &tokens[at + 1..tokens.len().min(at + 3 + UNIT_REACH)];
-    behind.windows(2).any(|pair| phrases.contains(&format!("{} {}", pair[0].word, pair[1].word).as_str()))
+    let end = behind.iter().position(|token| token.value.is_some()).unwrap_or(behind.len());
+    let end = behind[..end].iter().position(|token| token.ends).map_or(end, |last| last + 1);
+    let stands_behind = |phrases| behind[..end].windows(2).any(|pair| stands(phrases, pair));
+    match () {
+        () if stands_behind(OR_LESS) => Some(Bound::AtMost),
+        () if stands_behind(OR_MORE) => Some(Bound::AtLeast),
+        () => None,
+    }
 }
 
 /// What a number counts: the sign at it, the first unit behind it, or else the next word.
@@ -194,7 +238,8 @@ fn unit(tokens: &[Token<'_>], at: usize, language: Option<Language>) -> Option<U
     let is_plural = |token: &&Token<'_>| token.word.ends_with('s') || token.word == "people";
     let names =
         || at.checked_sub(1).is_some_and(|before| tokens[before].text.starts_with(char::is_uppercase) && before > 0);
-    let things = || behind.first().filter(is_plural).filter(|_| !names());
+    let is_year = tokens[at].value.is_some_and(|value| (1900.0..2100.0).contains(&value));
+    let things = || behind.first().filter(is_plural).filter(|_| !is_year && !names());
     let word = behind.iter().find(|token| unit_of(&token.word).is_some()).or_else(things)?;
     Some(counted(&word.word, language)).filter(|(words, _)| !words.is_empty())
 }
@@ -231,9 +276,22 @@ fn tokens(text: &str, language: Option<Language>) -> Vec<Token<'_>> {
     }
     let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    for at in 0..tokens.len() {
-        if let Some((value, 1)) = written::parse(&words[at..], language) {
-            tokens[at].value = Some(value as f64);
+    let mut at = 0;
+    while at < tokens.len() {
+        // A number in several words stands where its last one does.
+        let written = written::parse(&words[at..], language).filter(|(_, taken)| *taken > 0);
+        let factor = words.get(at + 1).and_then(|next| written::multiplier_of_figures(next, language));
+        match (tokens[at].value, written, factor) {
+            (Some(value), _, Some(factor)) => {
+                tokens[at].value = None;
+                tokens[at + 1].value = Some(value * factor as f64);
+                at += 2;
+            }
+            (None, Some((value, taken)), _) => {
+                tokens[at + taken - 1].value = Some(value as f64);
+                at += taken;
+            }
+            _ => at += 1,
         }
     }
     tokens
@@ -282,6 +340,13 @@ mod tests {
             ("Hasta 4.000 euros decide el responsable de cada área.", false),
             ("Entre 5.000 y 9.000 euros decide la dirección de la empresa.", false),
             ("No más de 3.000 euros de los que se pagan al mes.", false),
+            ("Los pagos no superiores a 5.000 euros los aprueba el área.", true),
+            ("Las fianzas son de un importe no inferior a 5.000 euros.", false),
+            ("The penalty may not exceed 5,000 euros in any year.", true),
+            ("The penalty may not exceed 4,000 euros in any year.", false),
+            ("Los pagos de más de cuatro mil euros los aprueba la dirección.", true),
+            ("Los pagos de más de 5 mil euros los aprueba la dirección.", false),
+            ("Desde 2024 el precio en euros es el de la tarifa.", false),
             ("El plazo es de 1.000 a 6.000 días desde que se firma.", false),
             ("For purchases between €1,000 and €6,000 you need two offers.", true),
             ("Purchases of 4,000 euros or more are approved by the board.", true),
@@ -296,7 +361,9 @@ mod tests {
         let debt = "¿Qué pasa con una deuda que venció hace 200 días?";
         assert!(covers(debt, "For debts of 181 to 365 days the provision is 60 %."));
         assert!(covers(debt, "Más de seis meses después de que venza, la deuda se da por perdida."));
+        assert!(covers(debt, "From 90 days to 1 year the provision is 60 % of the debt."));
         assert!(!covers(debt, "For debts of up to three months there is none."));
+        assert!(!covers(debt, "Days | Rate\n10 | 300 or more"), "what stands behind belongs to the next cell");
         let meters = "What is the discount for 300 meters?";
         assert!(
             covers(meters, "Meters | Discount\n100–499 | 5 %") && !covers(meters, "Meters | Discount\n500-999 | 7 %")
@@ -308,9 +375,14 @@ mod tests {
 
     #[test]
     fn years_and_names_are_no_amounts() {
-        for question in
-            ["What was sold in 2027?", "What does Article 12 say?", "¿Qué dice el anexo 3?", "Where is E-52?", ""]
-        {
+        for question in [
+            "What was sold in 2027?",
+            "What does Article 12 say?",
+            "¿Qué dice el anexo 3?",
+            "Where is E-52?",
+            "Which are the 2026 holidays?",
+            "",
+        ] {
             let found = amounts(question, intramuros_ingest::language::detect(question));
             assert!(found.is_empty(), "{question}: {found:?}");
         }

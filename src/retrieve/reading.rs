@@ -23,6 +23,8 @@ pub struct Sentence {
     pub around: f32,
     /// Whether it holds the kind of thing asked for, see [`Asked::fits`].
     pub fits: bool,
+    /// Whether it speaks for an amount that the question names, see [`Asked::speaks_for`].
+    pub speaks_for: Option<bool>,
     /// Its cosine with the question above that of unrelated texts, in 0..1, where it was embedded.
     pub meaning: Option<f32>,
     /// The mean cosine of the question's tokens with the nearest of its own as its passage makes them understood, likewise;
@@ -85,6 +87,7 @@ impl Reading {
                     words: asked.share_of(&own),
                     around: asked.share_of(&around),
                     fits: asked.fits(own_text),
+                    speaks_for: asked.speaks_for(&weighed, chunk.language),
                     meaning: None,
                     matching: None,
                     weighed,

@@ -129,8 +129,8 @@ impl Tokens {
         ids.ok_or_else(|| ModelError::Compute("the tokenizer failed on a text".to_owned()))
     }
 
-    /// Where the tokens of a text behind a prefix stand in it, in bytes, empty for those of the prefix; nothing from
-    /// tokenizers that do not tell.
+    /// Where the tokens of a text behind a prefix stand in it, in bytes, without the blank that some begin with; empty for
+    /// those of the prefix. Nothing from tokenizers that do not tell.
     pub fn places(&self, prefix: &str, text: &str) -> Option<Vec<Range<usize>>> {
         let Source::Hub(tokenizer) = &self.source else { return None };
         let encoding = tokenizer.encode(format!("{prefix}{text}"), false).ok()?;
