@@ -85,8 +85,9 @@ const UNIT_REACH: usize = 2;
 const LEAST_OF_LIMIT: f64 = 0.02;
 
 /// A word, a number, or the line between two cells.
-struct Token<'t> {
-    text: &'t str,
+struct Token {
+    /// As it is written; of a number in several words all of them.
+    text: String,
     /// Folded, in lower case.
     word: String,
     value: Option<f64>,
@@ -105,7 +106,7 @@ pub fn amounts(question: &str, language: Option<Language>) -> Vec<Amount> {
     let amount = |at: usize| {
         let value = tokens[at].value?;
         let (unit, factor) = unit(&tokens, at, language)?;
-        Some(Amount { value: value * factor, unit, words: bm25::words(tokens[at].text, language) })
+        Some(Amount { value: value * factor, unit, words: bm25::words(&tokens[at].text, language) })
     };
     (0..tokens.len()).filter_map(amount).collect()
 }
@@ -141,7 +142,7 @@ pub fn covered<'a>(text: &str, language: Option<Language>, amounts: &'a [Amount]
     amounts.iter().filter(|amount| ranges.iter().any(|range| covers(range, amount))).collect()
 }
 
-fn ranges(tokens: &[Token<'_>], language: Option<Language>) -> Vec<Range> {
+fn ranges(tokens: &[Token], language: Option<Language>) -> Vec<Range> {
     let mut ranges = Vec::new();
     let mut taken = 0;
     for (at, value) in tokens.iter().enumerate().filter_map(|(at, token)| Some((at, token.value?))) {
@@ -173,13 +174,13 @@ fn ranges(tokens: &[Token<'_>], language: Option<Language>) -> Vec<Range> {
 }
 
 /// Where the other number of a range from one stands: «181 to 365 days», «between 1.000 € and 6.000 €».
-fn other_end(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+fn other_end(tokens: &[Token], at: usize) -> Option<usize> {
     let begins_between = at.checked_sub(1).is_some_and(|before| matches!(&*tokens[before].word, "between" | "entre"));
     // The unit may stand at both.
     let other = (at + 2..tokens.len().min(at + 4)).find(|other| tokens[*other].value.is_some())?;
     let joint = tokens[other - 1].word.as_str();
     let joins = TO.contains(&joint) || (begins_between && matches!(joint, "and" | "y"));
-    let is_unit = |between: &Token<'_>| unit_of(&between.word).is_some();
+    let is_unit = |between: &Token| unit_of(&between.word).is_some();
     let goes_on = !tokens[at..other].iter().any(|token| token.ends);
     (joins && goes_on && tokens[at + 1..other - 1].iter().all(is_unit)).then_some(other)
 }
@@ -191,8 +192,8 @@ enum Bound {
     AtLeast,
 }
 
-fn bound(tokens: &[Token<'_>], at: usize) -> Option<Bound> {
-    let stands = |phrases: &[&str], words: &[Token<'_>]| {
+fn bound(tokens: &[Token], at: usize) -> Option<Bound> {
+    let stands = |phrases: &[&str], words: &[Token]| {
         let text = words.iter().map(|token| &*token.word).collect::<Vec<_>>().join(" ");
         phrases.contains(&text.as_str())
     };
@@ -227,15 +228,18 @@ fn bound(tokens: &[Token<'_>], at: usize) -> Option<Bound> {
 }
 
 /// What a number counts: the sign at it, the first unit behind it, or else the next word.
-fn unit(tokens: &[Token<'_>], at: usize, language: Option<Language>) -> Option<Unit> {
+fn unit(tokens: &[Token], at: usize, language: Option<Language>) -> Option<Unit> {
     if let Some(sign) = tokens[at].sign {
         return Some(counted(sign, language));
     }
     let ends = tokens[at..].iter().position(|token| token.ends).map_or(tokens.len(), |last| at + last + 1);
-    let behind = &tokens[at + 1..ends.min(at + 1 + UNIT_REACH).max(at + 1)];
+    // «Ten or more people».
+    let is_joint = tokens.get(at + 1).is_some_and(|next| matches!(&*next.word, "and" | "o" | "or" | "y"));
+    let from = (at + if is_joint { 3 } else { 1 }).min(ends);
+    let behind = &tokens[from..ends.min(from + UNIT_REACH).max(from)];
     let behind = behind.split(|token| token.value.is_some()).next()?;
     // «Article 12 says» counts nothing.
-    let is_plural = |token: &&Token<'_>| token.word.ends_with('s') || token.word == "people";
+    let is_plural = |token: &&Token| token.word.ends_with('s') || token.word == "people";
     let names =
         || at.checked_sub(1).is_some_and(|before| tokens[before].text.starts_with(char::is_uppercase) && before > 0);
     let is_year = tokens[at].value.is_some_and(|value| (1900.0..2100.0).contains(&value));
@@ -257,8 +261,8 @@ fn counted(word: &str, language: Option<Language>) -> Unit {
     (words, 1.0)
 }
 
-fn tokens(text: &str, language: Option<Language>) -> Vec<Token<'_>> {
-    let mut tokens: Vec<Token<'_>> = Vec::new();
+fn tokens(text: &str, language: Option<Language>) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
     for raw in text.split_whitespace() {
         let ends = raw.ends_with(['.', ';', ':', '?', '!', '|']);
         // «100–499» are two numbers; «2026-03-01» is none.
@@ -266,7 +270,7 @@ fn tokens(text: &str, language: Option<Language>) -> Vec<Token<'_>> {
         let is_range = ends_of_range.len() == 2 && ends_of_range.iter().all(|end| number(end).is_some());
         for (at, text) in ends_of_range.iter().enumerate().take(if is_range { 2 } else { 0 }) {
             if at > 0 {
-                tokens.push(Token { text: "-", word: "-".to_owned(), value: None, sign: None, ends: false });
+                tokens.push(Token { text: "-".to_owned(), word: "-".to_owned(), value: None, sign: None, ends: false });
             }
             tokens.push(token(text, ends && at > 0));
         }
@@ -276,33 +280,38 @@ fn tokens(text: &str, language: Option<Language>) -> Vec<Token<'_>> {
     }
     let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // Last to first, so that places before stay as they are.
+    let mut numbers: Vec<(usize, usize, f64)> = Vec::new();
     let mut at = 0;
-    while at < tokens.len() {
-        // A number in several words stands where its last one does.
-        let written = written::parse(&words[at..], language).filter(|(_, taken)| *taken > 0);
+    while at < words.len() {
         let factor = words.get(at + 1).and_then(|next| written::multiplier_of_figures(next, language));
-        match (tokens[at].value, written, factor) {
-            (Some(value), _, Some(factor)) => {
-                tokens[at].value = None;
-                tokens[at + 1].value = Some(value * factor as f64);
-                at += 2;
-            }
-            (None, Some((value, taken)), _) => {
-                tokens[at + taken - 1].value = Some(value as f64);
-                at += taken;
-            }
-            _ => at += 1,
+        let number = match (tokens[at].value, factor) {
+            (Some(value), Some(factor)) => Some((value * factor as f64, 2)),
+            (Some(_), None) => None,
+            (None, _) => written::parse(&words[at..], language).map(|(value, taken)| (value as f64, taken)),
+        };
+        let taken = number.map_or(1, |(_, taken)| taken.max(1));
+        numbers.extend(number.map(|(value, _)| (at, taken, value)));
+        at += taken;
+    }
+    for (at, taken, value) in numbers.into_iter().rev() {
+        let rest: Vec<Token> = tokens.drain(at + 1..at + taken).collect();
+        let first = &mut tokens[at];
+        first.value = Some(value);
+        for token in rest {
+            first.text = format!("{} {}", first.text, token.text);
+            first.ends |= token.ends;
         }
     }
     tokens
 }
 
-fn token(text: &str, ends: bool) -> Token<'_> {
+fn token(text: &str, ends: bool) -> Token {
     let word = bm25::fold(
         &text.trim_matches(|c: char| !c.is_alphanumeric() && !is_sign(c) && c != '-' && c != '–').to_lowercase(),
     );
     let (value, sign) = number(text).map_or((None, None), |(value, sign)| (Some(value), sign));
-    Token { text, word, value, sign, ends }
+    Token { text: text.to_owned(), word, value, sign, ends }
 }
 
 fn is_sign(c: char) -> bool {
