@@ -212,7 +212,7 @@ fn without_twins(sorted: Vec<Quote<'_>>) -> Vec<Quote<'_>> {
     quotes
 }
 
-/// The quotes for a question, best first; at least one when there is any sentence at all.
+/// The quotes for a question, best first, those of one table or list together; at least one where a sentence says something.
 pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
     let mut weights = match (retrieved.fluency, retrieved.knows_tokens()) {
         (Fluency::Native, true) => NATIVE,
@@ -238,7 +238,8 @@ pub fn best(retrieved: &Retrieved, certainty: Certainty) -> Vec<Quote<'_>> {
     below_one_head(chosen)
 }
 
-/// Quotes with those of one table or list behind each other: below the head of another one an item would say what it does not.
+/// Quotes with those of one table or list behind each other: below the head of another one an item would say what it does
+/// not.
 fn below_one_head(mut quotes: Vec<Quote<'_>>) -> Vec<Quote<'_>> {
     let mut grouped: Vec<Quote<'_>> = Vec::with_capacity(quotes.len());
     while !quotes.is_empty() {
@@ -338,7 +339,8 @@ fn lead(text: &str, sentences: &[Sentence], at: usize) -> Option<Range<usize>> {
     None
 }
 
-/// Whether a line is a heading above it, with a word or two of a letterhead perhaps: each page of a PDF may begin with its title.
+/// Whether a line is a heading above it, with a word or two of a letterhead perhaps: each page of a PDF may begin with its
+/// title.
 fn is_heading(line: &str, chunk: &StoredChunk) -> bool {
     let words: Vec<String> = folded_words(line).collect();
     let is_of = |heading: &String| {

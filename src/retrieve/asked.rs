@@ -362,7 +362,7 @@ pub fn has_code(text: &str, code: &str) -> bool {
     spaced(text).contains(&spaced(code))
 }
 
-/// Whether a text numbers a name as a code of two words does, with another number: *Heron 300* for `heron 200`.
+/// Whether a text numbers the name of a numbered name, be it otherwise: *Heron 300* for `heron 200`. Plain codes have no name.
 pub fn has_sibling(text: &str, code: &str) -> bool {
     let Some((name, _)) = code.split_once(' ') else { return true };
     let folded = bm25::fold(&text.to_lowercase());

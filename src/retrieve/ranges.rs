@@ -114,35 +114,42 @@ pub fn amounts(question: &str, language: Option<Language>) -> Vec<Amount> {
 /// Whether a text speaks of ranges of what some amounts count, and says something for one of these; nothing where it speaks
 /// of no such range.
 pub fn speaks_for(text: &str, language: Option<Language>, amounts: &[Amount]) -> Option<bool> {
-    if !covered(text, language, amounts).is_empty() {
-        return Some(true);
+    if amounts.is_empty() {
+        return None;
     }
-    let tokens = if amounts.is_empty() { Vec::new() } else { tokens(text, language) };
+    let ranges = ranges(text, language);
     let is_of = |range: &Range| amounts.iter().any(|amount| !amount.unit.is_disjoint(&range.unit));
-    ranges(&tokens, language).iter().any(is_of).then_some(false)
+    let covers = |range: &Range| amounts.iter().any(|amount| range.covers(amount));
+    ranges.iter().any(is_of).then(|| ranges.iter().any(covers))
 }
 
-/// Those of some amounts that a text says something for the range of. A range without a unit in a table has that of its
-/// column, which the text names somewhere.
+/// Those of some amounts that a text says something for the range of.
 pub fn covered<'a>(text: &str, language: Option<Language>, amounts: &'a [Amount]) -> Vec<&'a Amount> {
     if amounts.is_empty() {
         return Vec::new();
     }
-    let tokens = tokens(text, language);
-    let ranges = ranges(&tokens, language);
-    let named: BTreeSet<u32> = if text.contains('|') && ranges.iter().any(|range| range.unit.is_empty()) {
-        tokens.iter().flat_map(|token| counted(&token.word, language).0).collect()
-    } else {
-        BTreeSet::new()
-    };
-    let covers = |range: &Range, amount: &Amount| {
-        let unit = if range.unit.is_empty() { &named } else { &range.unit };
-        !amount.unit.is_disjoint(unit) && (range.from..=range.to).contains(&amount.value)
-    };
-    amounts.iter().filter(|amount| ranges.iter().any(|range| covers(range, amount))).collect()
+    let ranges = ranges(text, language);
+    amounts.iter().filter(|amount| ranges.iter().any(|range| range.covers(amount))).collect()
 }
 
-fn ranges(tokens: &[Token], language: Option<Language>) -> Vec<Range> {
+impl Range {
+    fn covers(&self, amount: &Amount) -> bool {
+        !amount.unit.is_disjoint(&self.unit) && (self.from..=self.to).contains(&amount.value)
+    }
+}
+
+/// The ranges that a text speaks of. One without a unit in a table has that of its column, which the text names somewhere.
+fn ranges(text: &str, language: Option<Language>) -> Vec<Range> {
+    let tokens = tokens(text, language);
+    let mut ranges = ranges_of(&tokens, language);
+    if text.contains('|') && ranges.iter().any(|range| range.unit.is_empty()) {
+        let named: BTreeSet<u32> = tokens.iter().flat_map(|token| counted(&token.word, language).0).collect();
+        ranges.iter_mut().filter(|range| range.unit.is_empty()).for_each(|range| range.unit.clone_from(&named));
+    }
+    ranges
+}
+
+fn ranges_of(tokens: &[Token], language: Option<Language>) -> Vec<Range> {
     let mut ranges = Vec::new();
     let mut taken = 0;
     for (at, value) in tokens.iter().enumerate().filter_map(|(at, token)| Some((at, token.value?))) {
@@ -227,7 +234,7 @@ fn bound(tokens: &[Token], at: usize) -> Option<Bound> {
     }
 }
 
-/// What a number counts: the sign at it, the first unit behind it, or else the next word.
+/// What a number counts: the sign at it, the first unit behind it, or else the next word, where that is a plural.
 fn unit(tokens: &[Token], at: usize, language: Option<Language>) -> Option<Unit> {
     if let Some(sign) = tokens[at].sign {
         return Some(counted(sign, language));
@@ -240,10 +247,10 @@ fn unit(tokens: &[Token], at: usize, language: Option<Language>) -> Option<Unit>
     let behind = behind.split(|token| token.value.is_some()).next()?;
     // «Article 12 says» counts nothing.
     let is_plural = |token: &&Token| token.word.ends_with('s') || token.word == "people";
-    let names =
+    let is_of_name =
         || at.checked_sub(1).is_some_and(|before| tokens[before].text.starts_with(char::is_uppercase) && before > 0);
     let is_year = tokens[at].value.is_some_and(|value| (1900.0..2100.0).contains(&value));
-    let things = || behind.first().filter(is_plural).filter(|_| !is_year && !names());
+    let things = || behind.first().filter(is_plural).filter(|_| !is_year && !is_of_name());
     let word = behind.iter().find(|token| unit_of(&token.word).is_some()).or_else(things)?;
     Some(counted(&word.word, language)).filter(|(words, _)| !words.is_empty())
 }
@@ -280,7 +287,6 @@ fn tokens(text: &str, language: Option<Language>) -> Vec<Token> {
     }
     let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // Last to first, so that places before stay as they are.
     let mut numbers: Vec<(usize, usize, f64)> = Vec::new();
     let mut at = 0;
     while at < words.len() {
@@ -294,6 +300,7 @@ fn tokens(text: &str, language: Option<Language>) -> Vec<Token> {
         numbers.extend(number.map(|(value, _)| (at, taken, value)));
         at += taken;
     }
+    // Last to first, so that the places of those before stay as they are.
     for (at, taken, value) in numbers.into_iter().rev() {
         let rest: Vec<Token> = tokens.drain(at + 1..at + taken).collect();
         let first = &mut tokens[at];

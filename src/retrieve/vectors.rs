@@ -19,7 +19,6 @@ use crate::store::bm25;
 const GENERATION: usize = 40 << 20;
 
 /// A text as it is kept.
-#[derive(Default)]
 pub struct TextVector {
     whole: Vec<f32>,
     /// Unit vectors of its tokens, in steps of 1/127th of the greatest number of each: cosines are off by less than a
